@@ -71,7 +71,7 @@ class Office:
             self._over()
 
     def _announced(self, stop: threading.Event) -> bool:
-        """Whether the term has begun everywhere, and goes on."""
+        """Whether the term has begun everywhere, and has not ended."""
         backoff = Backoff(0.5, 5.0)
         while not stop.is_set() and not self._leadership.ended.is_set():
             try:

@@ -292,3 +292,15 @@ def test_a_home_that_is_up_to_date_imports_no_migrations(home: Path) -> None:
     command = [sys.executable, "-c", opening, f"sqlite:///{home}", f"sqlite:///{home.with_name('new.db')}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_home_from_before_terms_has_none_and_takes_one(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    with opened(file) as store:
+        store.set_setting("kept", "yes")
+    execute(file, "DROP TABLE leadership; UPDATE alembic_version SET version_num = '0005'")
+    with opened(file) as store:
+        assert store.last_term() == (0, "")
+        store.begin_term(1, "a")
+    with opened(file) as store:
+        assert (store.last_term(), store.setting("kept")) == ((1, "a"), "yes")
