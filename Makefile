@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-judge test-slow test-root test-cluster lab-packages lab-build lab-up lab-down demo bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-judge test-slow test-root test-cluster object-store lab-packages lab-build lab-up lab-down demo bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
@@ -63,6 +63,10 @@ test-root: setup
 # Where neither the lab nor another cluster is there, it starts the lab, and ends it afterwards; that needs root.
 test-cluster: setup
 	$(BIN)/pytest -m cluster tests/cluster
+
+# The S3 server that tests of the prediction log are run on; needs Go.
+object-store: setup
+	$(BIN)/python -m clusterlab build --object-store
 
 # The Debian packages that it needs and this machine has not.
 lab-packages: setup

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from clusterlab import LabError, building, machine
+from clusterlab.modules import OBJECT_STORE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def _do(asked: argparse.Namespace) -> int:
             print(package)
         return 0
     if asked.what == "build":
-        building.build(_say)
+        building.build(_say, (OBJECT_STORE,) if asked.object_store else None)
         return 0
     from clusterlab import lifecycle  # needs more than the standard library
 
@@ -49,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m clusterlab", description="A Kubernetes cluster on this machine.")
     verbs = parser.add_subparsers(dest="what", required=True)
     verbs.add_parser("packages", help="list the Debian packages that are needed and missing")
-    verbs.add_parser("build", help="build the programs that are not built")
+    build = verbs.add_parser("build", help="build the programs that are not built")
+    build.add_argument("--object-store", action="store_true", help="of the S3 server for tests, and not of the lab")
     up = verbs.add_parser("up", help="start the lab and wait until it is ready; as root")
     up.add_argument("--dir", type=Path, help="the directory of its state; `down` removes it")
     up.add_argument(

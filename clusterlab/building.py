@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,24 +33,27 @@ _NOT_BUILT = "What was compiled stays in Go's build cache: `make lab-build` goes
 Say = Callable[[str], None]
 
 
-def missing() -> list[str]:
-    """The programs that are not built."""
-    return [name for module in MODULES for name in module.programs if not (module.built / name).exists()] + [
+def missing(modules: Sequence[Module] | None = None) -> list[str]:
+    """The programs that are not built. None: those of the lab."""
+    chosen = MODULES if modules is None else modules
+    return [name for module in chosen for name in module.programs if not (module.built / name).exists()] + [
         f"manifests/{name}"
-        for module in MODULES
+        for module in chosen
         for name in module.manifests
         if not (module.built / "manifests" / name).exists()
     ]
 
 
-def build(say: Say) -> None:
-    """Builds what is missing. Raises LabError; KeyboardInterrupt leaves nothing that would be taken for complete."""
-    if not missing():
+def build(say: Say, modules: Sequence[Module] | None = None) -> None:
+    """Builds what is missing. None: of the lab. Raises LabError; KeyboardInterrupt leaves nothing that would be taken
+    for complete."""
+    chosen = MODULES if modules is None else modules
+    if not missing(chosen):
         return
-    go = _go()
+    go = _go(chosen)
     cache().mkdir(parents=True, exist_ok=True)
     with _alone(say) as lock:
-        for module in MODULES:
+        for module in chosen:
             _build(module, Go(go, module.directory, lock), say)
 
 
@@ -92,7 +95,7 @@ class Go:
         return "\n".join(last)
 
 
-def _go() -> str:
+def _go(modules: Sequence[Module]) -> str:
     """The path of the Go client. Raises LabError where there is none, or one that is too old."""
     found = shutil.which("go", path=os.pathsep.join([*os.get_exec_path(), *_PLACES]))
     if found is None:
@@ -100,7 +103,7 @@ def _go() -> str:
             f"The lab is built with Go {GO} or newer, and there is no Go client on this machine. "
             "Install one from https://go.dev/dl/ (it is looked for in PATH and in /usr/local/go/bin)."
         )
-    for module in MODULES:
+    for module in modules:
         # Where GOTOOLCHAIN allows it, an older client fetches a newer one here.
         asked = subprocess.run(
             [found, "env", "GOVERSION"], cwd=module.directory, env=_environment(), capture_output=True, text=True

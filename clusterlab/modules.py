@@ -74,6 +74,9 @@ MODULES = (
     ),
 )
 
+OBJECT_STORE = Module("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"})
+"""A server of S3, for tests of the prediction log. The lab runs without it."""
+
 
 def cache() -> Path:
     """The directory of what is built, outside of the checkout."""
@@ -83,7 +86,7 @@ def cache() -> Path:
 
 def program(name: str) -> Path:
     """Where a program is or will be."""
-    [found] = (module.built / name for module in MODULES if name in module.programs)
+    [found] = (module.built / name for module in (*MODULES, OBJECT_STORE) if name in module.programs)
     return found
 
 

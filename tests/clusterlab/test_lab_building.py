@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clusterlab import ROOT, LabError, building, modules
+from clusterlab.__main__ import main
 from clusterlab.modules import Module
 
 GO = shutil.which("go", path=os.pathsep.join([*os.get_exec_path(), "/usr/local/go/bin"]))
@@ -159,3 +160,13 @@ def until(true: object, seconds: float = 20) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_s3_server_is_built_where_it_is_asked_for_and_not_with_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(building, "build", lambda _say, chosen=None: asked.append(chosen))
+    assert main(["build"]) == main(["build", "--object-store"]) == 0
+    assert asked == [None, (modules.OBJECT_STORE,)]
+    assert building.missing((modules.OBJECT_STORE,)) in ([], ["versitygw"])
+    assert "versitygw" not in building.missing()
+    assert modules.program("versitygw").parent == modules.OBJECT_STORE.built
