@@ -24,6 +24,7 @@ from serinus.outcomes import read_parts
 from serinus.predictions import DeltaPredictionLog
 from serinus.predictions.paths import table_path
 from serinus.predictions.table.delta import COLUMNS, PredictionTable
+from serinus.predictions.table.places import Directory
 from serinus.resources import ImportPart
 
 OUTCOMES = 1_000_000
@@ -50,7 +51,7 @@ def _measured(directory: Path, count: int) -> dict[str, Any]:
     home = Home(directory / "h")
     for made in home.directories:
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
-    table = PredictionTable(table_path(home))
+    table = PredictionTable(Directory(table_path(home)))
     for day in range(DAYS):
         numbers = range(day * count // DAYS, (day + 1) * count // DAYS)
         table.append(_predictions(numbers, _START + timedelta(days=day)), day + 1)

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import object_stores
 import pytest
 
 PLACES = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), *os.get_exec_path()]
@@ -82,3 +83,25 @@ def postgres_database(postgres_server: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
         yield postgres_server.format(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def object_store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_stores.ObjectStore]:
+    """An S3 server for all tests, each with a prefix of its own."""
+    with object_stores.running(tmp_path_factory.mktemp("object-store")) as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(
+    object_store_server: object_stores.ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[object_stores.ObjectStore]:
+    """The same, with its variables in the environment, and whole again after the test."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in object_store_server.environment().items():
+        monkeypatch.setenv(name, value)
+    yield object_store_server
+    object_store_server.door.shut = False
+    object_store_server.door.loses = lambda method, path: False
+    object_store_server.door.lost.clear()

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 from lab import FakeLog
+from object_stores import BUCKET
 from waiting import wait_until
 
 from serinus.core.disturbance import Cause
@@ -33,6 +34,8 @@ from serinus.core.ports import PredictionLog
 from serinus.core.predictions import AnsweredRequest, Imported, Label, Labels
 from serinus.disturbances import Journal
 from serinus.predictions import DeltaPredictionLog
+from serinus.predictions.paths import table_path
+from serinus.predictions.table.places import Directory, Place, place_at
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -47,12 +50,28 @@ class Subject(NamedTuple):
 
 
 @contextmanager
-def delta(path: Path) -> Iterator[Subject]:
+def delta(path: Path, _request: pytest.FixtureRequest) -> Iterator[Subject]:
+    with recorded(path, Directory(table_path(Home(path / "h")))) as made:
+        yield made
+
+
+@contextmanager
+def bucket(path: Path, request: pytest.FixtureRequest) -> Iterator[Subject]:
+    store = request.getfixturevalue("object_store_server")
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in store.environment().items():
+            patched.setenv(name, value)
+        with recorded(path, place_at(f"s3://{BUCKET}/contract")) as made:
+            yield made
+
+
+@contextmanager
+def recorded(path: Path, place: Place) -> Iterator[Subject]:
     home = Home(path / "h")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.secret.write_text(secrets.token_hex(32))
-    command = [sys.executable, "-m", "serinus.predictions", "--home", str(home.path)]
+    command = [sys.executable, "-m", "serinus.predictions", "--home", str(home.path), "--table", place.uri]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def answer(release: str, split: str, **changes: Any) -> None:
@@ -72,26 +91,26 @@ def delta(path: Path) -> Iterator[Subject]:
 
     try:
         wait_until(home.log_socket.exists)
-        yield Subject(DeltaPredictionLog(home), answer, Journal(home.disturbances, "host"))
+        yield Subject(DeltaPredictionLog(home, place=place), answer, Journal(home.disturbances, "host"))
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
 @contextmanager
-def lab(_path: Path) -> Iterator[Subject]:
+def lab(_path: Path, _request: pytest.FixtureRequest) -> Iterator[Subject]:
     """What scenarios in virtual time count by."""
     log = FakeLog()
     yield Subject(log, log.answer, log)
 
 
-LOGS = {"delta": delta, "lab": lab}
+LOGS = {"bucket": bucket, "delta": delta, "lab": lab}
 
 
 @pytest.fixture(scope="module", params=sorted(LOGS))
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     """One for all: each test has a split of its own."""
-    with LOGS[request.param](tmp_path_factory.mktemp("log")) as made:
+    with LOGS[request.param](tmp_path_factory.mktemp("log"), request) as made:
         yield made
 
 

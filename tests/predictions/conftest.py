@@ -223,6 +223,19 @@ def collector(home: Home) -> Iterator[CollectorProcess]:
 
 
 @pytest.fixture
+def collector_of(home: Home) -> Iterator[Callable[..., CollectorProcess]]:
+    """Starts one with further options."""
+    process = CollectorProcess(home)
+
+    def start(*options: str) -> CollectorProcess:
+        process.start(*options)
+        return process
+
+    yield start
+    process.stop()
+
+
+@pytest.fixture
 def worker(home: Home) -> Iterator[Callable[..., FakeWorker]]:
     """Makes workers that are connected as soon as there is a collector."""
     made: list[FakeWorker] = []

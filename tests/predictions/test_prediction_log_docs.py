@@ -17,6 +17,7 @@ from serinus.predictions.counts.ledger import RouterReplies
 from serinus.predictions.segments.columns import parse_body
 from serinus.predictions.segments.wire import Hello
 from serinus.predictions.table.delta import COLUMNS, PredictionTable, frame_of
+from serinus.predictions.table.places import Directory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prediction-log.md").read_text()
 RELEASE = "card-fraud-7-3f9a2c"
@@ -35,7 +36,7 @@ def names(tmp_path: Path, record, body, monkeypatch: pytest.MonkeyPatch) -> dict
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = [record(number, scores=[score]) for number, score in enumerate((0.2, 0.95, 0.97))]
     records = parse_body(body(said), Hello(RELEASE, "card-fraud", "00000000"))
-    PredictionTable(home.predictions / "delta").append(frame_of(records, RouterReplies()), 1)
+    PredictionTable(Directory(home.predictions / "delta")).append(frame_of(records, RouterReplies()), 1)
     now = datetime.now(UTC)
     DeltaPredictionLog(home).label([Label("request-0", 1.0, now), Label("request-1", 1.0, now), Label("x", 1.0, now)])
     scope: dict[str, Any] = {}

@@ -9,6 +9,7 @@ import pytest
 
 from serinus.core.errors import InvalidInput
 from serinus.predictions.queries.rows import TableRows
+from serinus.predictions.table.places import Directory
 from serinus.replay import FileSource, LogSource, open_source
 
 ROWS = pl.DataFrame(
@@ -97,7 +98,7 @@ def test_a_log_gives_back_the_requests_of_one_model_in_the_order_of_time(tmp_pat
             {**moment(1, 4), "model": "m", "entity": "c9", "inputs": "[[1.0,2.0]]"},
         ],
     )
-    chunks = list(LogSource(TableRows(path), "m").chunks())
+    chunks = list(LogSource(TableRows(Directory(path)), "m").chunks())
     assert [row for chunk in chunks for row in chunk.inputs.rows()] == [(1.0, "a"), (1.5, "b"), (2.0, None), (3.0, "c")]
     entities = [entity for chunk in chunks if chunk.entities is not None for entity in chunk.entities]
     assert entities == ["c1", "c1", None, "c3"]
@@ -106,6 +107,6 @@ def test_a_log_gives_back_the_requests_of_one_model_in_the_order_of_time(tmp_pat
 def test_a_log_needs_a_model_that_was_asked(tmp_path: Path) -> None:
     path = log(tmp_path / "log", [{**moment(1, 1), "model": "m", "entity": None, "inputs": '[{"x":1.0}]'}])
     with pytest.raises(InvalidInput, match="no requests of 'n'"):
-        list(LogSource(TableRows(path), "n").chunks())
+        list(LogSource(TableRows(Directory(path)), "n").chunks())
     with pytest.raises(InvalidInput, match="not a file"):
         open_source(path)

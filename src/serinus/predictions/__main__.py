@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.lib import locks
@@ -22,9 +23,10 @@ _LOCK_SECONDS = 15.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 after SIGTERM or SIGINT, with everything durable, 1 where another collector has the
-    home."""
+    home, or the table must be asked first and does not answer."""
     parser = argparse.ArgumentParser(prog="python -m serinus.predictions", description="The prediction log.")
     parser.add_argument("--home", type=Path, required=True, help="the installation's directory")
+    parser.add_argument("--table", metavar="URI", help="a directory or s3://bucket/prefix; default: in the home")
     parser.add_argument("--envoy-admin", help="host:port, URL or Unix socket path of Envoy's admin interface")
     parser.add_argument("--roll-seconds", type=float, default=Settings().roll_seconds, help="age of a segment")
     given = parser.parse_args(arguments)
@@ -41,7 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     _calm_collector_of_garbage()
     sys.setswitchinterval(0.001)  # The event loop gets its turn soon, even while records are being counted.
-    asyncio.run(_serve(home, Settings(envoy_admin=given.envoy_admin, roll_seconds=given.roll_seconds), lock))
+    settings = Settings(envoy_admin=given.envoy_admin, table=given.table, roll_seconds=given.roll_seconds)
+    try:
+        asyncio.run(_serve(home, settings, lock))
+    except SerinusError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

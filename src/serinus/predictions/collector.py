@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.disturbances import Disturbances
 from serinus.predictions.counts import schema
@@ -30,18 +31,21 @@ from serinus.predictions.intake.reply_log import ReplyLog
 from serinus.predictions.intake.router_log import TURN_OVER_BYTES, RouterLog
 from serinus.predictions.paths import counts_path, local_replies_path, segments_path, table_path
 from serinus.predictions.segments.aside import Aside
-from serinus.predictions.segments.files import SegmentWriter, numbers, read_frames, repair
+from serinus.predictions.segments.files import SegmentWriter, numbers, read_frames, repair, size_from
 from serinus.predictions.segments.marks import RouterOffset
 from serinus.predictions.segments.parsed import Parsed
 from serinus.predictions.segments.sources import ROUTER, writer_of
-from serinus.predictions.status import write_status
+from serinus.predictions.status import status_path, write_status
+from serinus.predictions.table.places import Place, place_at
 from serinus.predictions.table.roller import Roller, RollerError, Schedule
 from serinus.predictions.table.taken import last_segment
+from serinus.predictions.writer import ensured_writer
 
 log = logging.getLogger(__name__)
 
 _END_SECONDS = 3.0
 _IDLE_SECONDS = 3600.0
+_TABLE = "table"
 _PASSING = (OSError, SQLAlchemyError, RollerError)
 
 
@@ -50,11 +54,16 @@ class Settings:
     """The settings of the collector."""
 
     envoy_admin: str | None = None
+    table: str | None = None
+    """The address of the table: `s3://bucket/prefix` or a directory. None: it is in the home."""
     roll_seconds: float = 30.0
     """The age at which a segment is rolled up."""
     roll_bytes: int = 16 * 1024 * 1024
     """The size at which a segment is rolled up earlier. Readers parse what is not rolled up, and a roll-up holds it in
     memory."""
+    most_waiting_bytes: int = 4 * 1024**3
+    """The size of all segments at which records are no longer accepted. Segments wait on the disk while the table
+    cannot be written."""
     turn_over_bytes: int = TURN_OVER_BYTES
     """The size at which Envoy's file of local replies is rotated."""
     drain_seconds: float = 8.0
@@ -67,7 +76,10 @@ class Settings:
 
 class Collector:
     """Runs all loops until `stop`. The directories of the home must exist. `lock` is the descriptor that locks the
-    home. Without `remote` only records of this machine are accepted."""
+    home. Without `remote` only records of this machine are accepted.
+
+    Raises what `opened` raises where only the table knows which segments it holds, and does not say.
+    """
 
     def __init__(
         self,
@@ -84,9 +96,10 @@ class Collector:
         counts = Database(counts_path(home), schema.metadata)
         self._ledger, store = Ledger(counts), CountStore(counts)
         recovered = _recover(self._segments, self._ledger)
-        # A segment number must never be used again, because the table would skip its records.
-        last = max([*numbers(self._segments), last_segment(table_path(home)), recovered.position.segment])
-        self._commit = GroupCommit(SegmentWriter(self._segments, last + 1, settings.roll_bytes), recovered.seqs, now)
+        place = place_at(settings.table or str(table_path(home)))
+        last = max([*numbers(self._segments), recovered.position.segment, _taken(home, place)])
+        writer = SegmentWriter(self._segments, last + 1, settings.roll_bytes, settings.most_waiting_bytes)
+        self._commit = GroupCommit(writer, recovered.seqs, now)
         secret, parsed = home.secret.read_text(), Parsed()
         self._intake = Intake(home.log_socket, secret, self._commit, parsed, time.monotonic, remote)
         replies = local_replies_path(home)
@@ -96,7 +109,7 @@ class Collector:
         )
         aside = Aside(Disturbances(home.disturbances))
         self._counter = Counter(self._segments, self._ledger, store, parsed, now, aside)
-        self._roller = Roller(home, settings.schedule, lock)
+        self._roller = Roller(home, settings.schedule, lock, place.uri)
         self._rolled_at = self._asked_at = now()
         self._stopping = asyncio.Event()
         self._state = "starting"
@@ -141,7 +154,7 @@ class Collector:
         if self._now() - self._rolled_at >= self._settings.roll_seconds and not self._commit.trouble:
             await self._commit.seal()
             self._rolled_at = self._now()
-        await self._try("table", self._roll_sealed())
+        await self._try(_TABLE, self._roll_sealed())
 
     async def _roll_sealed(self) -> None:
         writing, now = self._commit.durable.segment, self._now()
@@ -199,7 +212,7 @@ class Collector:
             log.error("stopped with %d bytes that were not acknowledged", self._commit.pending_bytes)
         await self._try("counts", asyncio.to_thread(self._count_all))
         # What is not rolled up by then is durable in its segment.
-        await self._try("table", asyncio.wait_for(self._roll_sealed(), self._settings.drain_seconds))
+        await self._try(_TABLE, asyncio.wait_for(self._roll_sealed(), self._settings.drain_seconds))
         await self._roller.close(_END_SECONDS)
         self._say("stopped")
 
@@ -227,11 +240,14 @@ class Collector:
             "counted": self._counter.records,
             "unacknowledged_bytes": self._commit.pending_bytes,
             "segments": len(numbers(self._segments)),
+            "segments_bytes": size_from(self._segments, 0),
             "refused_connections": self._intake.refused,
         }
 
     def _warnings(self) -> list[str]:
         found = [text for text in (self._commit.trouble, self._router.trouble, *self._troubles.values()) if text]
+        if _TABLE in self._troubles:
+            found.append(self._backlog())
         found += [f"{release} dropped {count} records" for release, count in self._intake.dropped.items()]
         lost = self._intake.refused_batches
         found += [f"{release}: {count} batches were malformed and are lost" for release, count in lost.items()]
@@ -242,6 +258,29 @@ class Collector:
         if malformed := self._router.malformed + self._replies.malformed + self._intake.malformed_replies:
             found.append(f"{malformed} lines of Envoy's local replies are malformed")
         return found
+
+    def _backlog(self) -> str:
+        """Says what waits for the table, and how much may."""
+        waiting, most = size_from(self._segments, 0), self._settings.most_waiting_bytes
+        share = f"{waiting / 2**20:,.1f} of at most {most / 2**20:,.0f} MiB"
+        return f"{share} wait on the collector's disk until the table can be written"
+
+
+def _taken(home: Home, place: Place) -> int:
+    """Returns the number of the last segment of this disk that the table holds. It must never be used again, because
+    the table would skip its records.
+
+    Where the table does not answer, 0 is enough if a collector has written its status on this disk: that one has asked
+    the table, and since then a segment was counted here before the table took it. A home that is new or restored from a
+    backup has no status, and must wait.
+    """
+    try:
+        return last_segment(place, ensured_writer(home))
+    except SerinusError as error:
+        if not status_path(home).exists():
+            raise
+        log.warning("the table does not say which segments it holds: %s", error)
+        return 0
 
 
 def _recover(directory: Path, ledger: Ledger) -> Recovered:

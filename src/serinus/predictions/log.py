@@ -1,13 +1,16 @@
-"""The port PredictionLog on one machine, for the engine and the API. The collector writes what it reads."""
+"""The port PredictionLog, for the engine and the API. The collector writes what it reads."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import polars as pl
+from deltalake.exceptions import DeltaError
+from polars.exceptions import PolarsError
 from sqlalchemy.exc import OperationalError
 
 from serinus.core.disturbance import Disturbance
@@ -30,13 +33,17 @@ from serinus.predictions.queries.sampling import sample
 from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.files import Position
 from serinus.predictions.status import STALE_SECONDS, read_status
+from serinus.predictions.table.places import Directory, Place
+from serinus.predictions.writer import known_writer
 
 
 class DeltaPredictionLog:
-    """The prediction log. Thread-safe. Creates the two databases where they do not exist."""
+    """The prediction log. Thread-safe. Creates the two databases where they do not exist. `place` is that of the table;
+    None: the directory in the home."""
 
-    def __init__(self, home: Home, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, home: Home, now: Callable[[], float] = time.time, place: Place | None = None) -> None:
         self._home, self._now = home, now
+        self._place = place or Directory(table_path(home))
         try:
             self._counts_database = Database(counts_path(home), schema.metadata)
             self._outcomes_database = Database(outcomes_path(home), outcomes.metadata)
@@ -134,11 +141,9 @@ class DeltaPredictionLog:
 
     def attach(self, import_id: str) -> Imported:
         outcomes = self._imports.outcomes(import_id)
-        try:
+        with _reading():
             changed = self._outcomes.add_many(outcomes)
             met = matching.matches(self.read(), outcomes)
-        except OperationalError as error:
-            raise _unavailable(error) from error
         self._imports.discard(import_id)
         return Imported(outcomes.height, changed, met.unmatched, met.ambiguous)
 
@@ -162,7 +167,7 @@ class DeltaPredictionLog:
         """
         replies = RouterReplies(self._ledger.replies())
         aside = Aside(self._disturbances)
-        found = read_predictions(table_path(self._home), segments_path(self._home), replies, aside)
+        found = read_predictions(self._place, segments_path(self._home), replies, aside, known_writer(self._home))
         return within(found, model, since, until)
 
     def rows(
@@ -188,10 +193,8 @@ class DeltaPredictionLog:
         return within(matching.labelled(self.read(model), self._outcomes.frame()), None, since, until)
 
     def outcome_days(self, thresholds: Mapping[str, float]) -> Sequence[OutcomeDay]:
-        try:
+        with _reading():
             return performance.outcome_days(self.read(), self._outcomes.frame(), thresholds)
-        except OperationalError as error:
-            raise _unavailable(error) from error
 
     def outcomes_mark(self) -> str:
         try:
@@ -204,10 +207,8 @@ class DeltaPredictionLog:
         return self.matches().unmatched
 
     def matches(self) -> OutcomeMatches:
-        try:
+        with _reading():
             return matching.matches(self.read(), self._outcomes.frame())
-        except OperationalError as error:
-            raise _unavailable(error) from error
 
     def sample(
         self, releases: Collection[str], after: Mark | None, most: int
@@ -228,6 +229,17 @@ class DeltaPredictionLog:
         """Closes the databases."""
         self._counts_database.close()
         self._outcomes_database.close()
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raises Unavailable where the log or the outcomes cannot be read."""
+    try:
+        yield
+    except OperationalError as error:
+        raise _unavailable(error) from error
+    except (OSError, DeltaError, PolarsError) as error:  # Its message may hold values.
+        raise Unavailable(f"The prediction log cannot be read ({type(error).__name__}).") from None
 
 
 def _unavailable(error: OperationalError) -> Unavailable:

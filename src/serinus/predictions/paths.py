@@ -13,13 +13,18 @@ def segments_path(home: Home) -> Path:
 
 
 def table_path(home: Home) -> Path:
-    """The directory of the Delta table."""
+    """The directory of the Delta table, where it is on this machine."""
     return home.predictions / "delta"
 
 
 def counts_path(home: Home) -> Path:
     """The database of the counts."""
     return home.predictions / "counts.db"
+
+
+def writer_path(home: Home) -> Path:
+    """The name of the collector of this disk, under which the table stores which segments it holds."""
+    return home.predictions / "writer"
 
 
 def outcomes_path(home: Home) -> Path:

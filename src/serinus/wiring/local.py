@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from serinus.backends.envoy import Crowding, EnvoyRouter, admin_socket, places
@@ -14,11 +15,13 @@ from serinus.backends.uv import UvEnvironments
 from serinus.core.home import Home
 from serinus.engine import Disk, World
 from serinus.predictions import DeltaPredictionLog
+from serinus.predictions.table.places import size_of
 from serinus.targets.local.host import HostTarget, SocketScorer, Trials
 from serinus.targets.local.host.logs import ReleaseLogs
 from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.supervisor.settings import Settings
+from serinus.wiring.predictions import table_place
 
 COMPILE_SECONDS = 60.0
 """The time limit of writing a graph, and of proving it. A model that takes longer is served by its own libraries."""
@@ -78,7 +81,7 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
         ),
         target=HostTarget(home),
         router=router or build_router(home),
-        log=DeltaPredictionLog(home),
+        log=DeltaPredictionLog(home, place=table_place(home, settings)),
         fleet=GitFleet(home.fleet),
         trials=Trials(home, zygotes=zygotes),
         scorer=SocketScorer(home),
@@ -106,4 +109,6 @@ def build_disk(home: Home, settings: Settings, world: World) -> Disk:
         "store": [home.store, home.store.with_name(f"{home.store.name}-wal")],
     }
     storages = (environments, registry, compiler, ReleaseLogs(home))
-    return Disk(world, storages, others, always, settings.disk_budget)
+    place = table_place(home, settings)
+    elsewhere = {} if place.directory else {"prediction log in its bucket": partial(size_of, place)}
+    return Disk(world, storages, others, always, settings.disk_budget, elsewhere)

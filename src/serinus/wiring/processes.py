@@ -29,7 +29,8 @@ intake needs, and a burst of records then does not delay requests."""
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     """Returns the processes to run."""
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
-    collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home))
+    table = ["--table", settings.predictions] if settings.predictions else []
+    collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home), *table)
     control = _module("serinus.wiring", home, first="control")
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     found = [

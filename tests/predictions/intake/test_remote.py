@@ -23,6 +23,7 @@ from serinus.predictions.log import DeltaPredictionLog
 from serinus.predictions.paths import segments_path, table_path
 from serinus.predictions.queries.reading import read_predictions
 from serinus.predictions.segments.files import Frame, Position, read_frames
+from serinus.predictions.table.places import Directory
 
 RELEASE = "card-fraud-7-3f9a2c"
 TOKENS = {
@@ -167,7 +168,11 @@ class Gateway:
 def ids(elsewhere: Elsewhere) -> list[str]:
     """In the log, whether rolled up or not, in the order of their numbers."""
     home = elsewhere.home
-    found = read_predictions(table_path(home), segments_path(home), RouterReplies()).select("request_id").collect()
+    found = (
+        read_predictions(Directory(table_path(home)), segments_path(home), RouterReplies())
+        .select("request_id")
+        .collect()
+    )
     return sorted(found["request_id"].to_list(), key=lambda name: int(name[1:]))
 
 

@@ -14,6 +14,7 @@ from serinus.core.errors import InvalidInput, Unavailable
 from serinus.predictions.queries import rows as asked
 from serinus.predictions.queries.rows import MOST, TableRows, rows
 from serinus.predictions.table.delta import COLUMNS, PredictionTable
+from serinus.predictions.table.places import Directory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -36,12 +37,12 @@ def frame(times: Sequence[datetime], model: str = "card-fraud", **changes: Any) 
 
 
 def test_rows_come_in_the_order_of_time_over_days_and_files(tmp_path: Path) -> None:
-    table = PredictionTable(tmp_path / "delta")
+    table = PredictionTable(Directory(tmp_path / "delta"))
     times = [NOON + timedelta(hours=hours) for hours in (30, 0, 25, 1)]
     table.append(frame(times), 1)
     table.append(frame([NOON + timedelta(minutes=30)], request_id=["late"]), 2)
     table.append(frame([NOON], model="another"), 3)
-    log = TableRows(tmp_path / "delta")
+    log = TableRows(Directory(tmp_path / "delta"))
     found = pl.concat(log.rows("card-fraud", ("time", "request_id", "inputs")))
     assert found["request_id"].to_list() == ["1", "late", "3", "2", "0"]
     assert found["inputs"].to_list() == ['[{"x":1.0}]'] * 5
@@ -97,13 +98,13 @@ def test_what_is_rolled_up_meanwhile_is_still_there_once(monkeypatch: pytest.Mon
 
 
 def test_files_of_other_models_and_days_are_not_opened(tmp_path: Path) -> None:
-    table = PredictionTable(tmp_path / "delta")
+    table = PredictionTable(Directory(tmp_path / "delta"))
     table.append(frame([NOON, NOON + timedelta(days=1)]), 1)
     table.append(frame([NOON], model="another"), 2)
     for path in (tmp_path / "delta").rglob("*.parquet"):
         if "day=2026-03-02" not in str(path):
             path.unlink()
-    log = TableRows(tmp_path / "delta")
+    log = TableRows(Directory(tmp_path / "delta"))
     late = log.rows("card-fraud", ("request_id",), since=NOON + timedelta(hours=12))
     assert pl.concat(late)["request_id"].to_list() == ["1"]
     with pytest.raises(Unavailable, match="cannot be read"):
@@ -117,7 +118,7 @@ def test_what_cannot_be_asked_is_said() -> None:
 
 def test_a_place_without_a_log_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be read"):
-        list(TableRows(tmp_path).rows("card-fraud", ("time",)))
+        list(TableRows(Directory(tmp_path)).rows("card-fraud", ("time",)))
 
 
 def test_the_bound_is_some_megabytes_of_usual_rows() -> None:

@@ -16,6 +16,7 @@ from serinus.predictions.segments.files import Position, SegmentWriter, encode, 
 from serinus.predictions.segments.sources import batch_meta, records_of
 from serinus.predictions.segments.wire import BatchHead, Hello
 from serinus.predictions.table.delta import PredictionTable, frame_of
+from serinus.predictions.table.places import Directory
 from serinus.replay import LogSource
 from serinus.wiring.predictions import prediction_rows
 
@@ -32,11 +33,11 @@ def written(home: Home, body: Any, record: Any) -> None:
         meta = batch_meta(HELLO, BatchHead(number, len(text), 0))
         SegmentWriter(segments, number).append([encode({"at": at, **meta}, text)])
     first = records_of(read_frames(segments, Position(1, 0), Position(2, 0)))
-    PredictionTable(table_path(home)).append(frame_of(first, RouterReplies([])), 1)
+    PredictionTable(Directory(table_path(home))).append(frame_of(first, RouterReplies([])), 1)
 
 
 def asked(path: Path) -> list[str]:
-    with prediction_rows(path) as log:
+    with prediction_rows(str(path)) as log:
         return [one for part in log.rows("card-fraud", ("request_id",)) for one in pl.DataFrame(part)["request_id"]]
 
 
@@ -44,7 +45,7 @@ def test_of_a_home_with_what_is_not_rolled_up_and_each_request_once(home: Home, 
     segments_path(home).mkdir(parents=True)
     written(home, body, record)
     assert asked(table_path(home)) == ["request-1", "request-2"]
-    with prediction_rows(table_path(home)) as log:
+    with prediction_rows(str(table_path(home))) as log:
         chunks = list(LogSource(log, "card-fraud").chunks())
     assert [row for chunk in chunks for row in chunk.inputs.rows()] == [(1, 3), (2, 3)]
     assert [one for chunk in chunks if chunk.entities is not None for one in chunk.entities] == ["card-1", "card-2"]

@@ -22,6 +22,7 @@ from serinus.predictions.counts import schema as db
 from serinus.predictions.counts.ledger import Ledger, RouterReplies
 from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
+from serinus.predictions.paths import table_path
 from serinus.predictions.queries.reading import read_predictions
 from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.files import (
@@ -38,6 +39,7 @@ from serinus.predictions.segments.sources import batch_meta, records_of
 from serinus.predictions.segments.wire import BatchHead, Hello
 from serinus.predictions.table import snapshot
 from serinus.predictions.table.delta import COLUMNS, PredictionTable, frame_of, table_schema
+from serinus.predictions.table.places import Directory
 from serinus.predictions.table.roller import Schedule
 from serinus.predictions.table.rollup import RollUp
 from serinus.predictions.table.snapshot import segments_and_table
@@ -67,7 +69,7 @@ class Place:
 
     def new_roll_up(self, schedule: Schedule | None = None) -> RollUp:
         """As after a restart."""
-        table = PredictionTable(self.table, self.keep_hours)
+        table = PredictionTable(Directory(self.table), keep_hours=self.keep_hours)
         ledger, chosen = Ledger(self.database), schedule or Schedule()
         return RollUp(self.segments, table, ledger, self.store, lambda: self.now, chosen, self.aside)
 
@@ -85,7 +87,7 @@ class Place:
         return self.roll_up.step(ALL, self.writer.durable.segment)
 
     def read(self) -> pl.DataFrame:
-        return read_predictions(self.table, self.segments, RouterReplies(), self.aside).collect()
+        return read_predictions(Directory(self.table), self.segments, RouterReplies(), self.aside).collect()
 
     def files(self) -> int:
         return sum(1 for each in self.table.rglob("*") if each.is_file())
@@ -249,7 +251,9 @@ def test_a_table_that_was_made_before_a_column_gets_it_and_keeps_its_rows(tmp_pa
     made_before = Place(tmp_path / "other", record, body)
     made_before.write()
     write_deltalake(table, frame_of(records_of(frames(made_before)), RouterReplies()).drop("cached"), mode="append")
-    read = read_predictions(tmp_path / "delta", tmp_path / "none", RouterReplies())  # before the collector has seen it
+    read = read_predictions(
+        Directory(tmp_path / "delta"), tmp_path / "none", RouterReplies()
+    )  # before the collector has seen it
     assert read.select("request_id", "cached").collect().rows() == [("1-0", None)]
     place = Place(tmp_path, record, body)
     place.write()
@@ -304,14 +308,16 @@ def test_over_a_day_of_roll_ups_files_and_append_latency_stay_bounded(
 
 
 def copied(home: Home, to: Path, counted: Callable[[], None]) -> None:
-    for path, file in segments_and_table(home, counted):
+    for path, file in segments_and_table(home, Directory(table_path(home)), counted):
         target = to / path.relative_to(home.predictions)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read())
 
 
 def ids(directory: Path, place: Place) -> list[str]:
-    found = read_predictions(directory / "delta", directory / "segments", RouterReplies(), place.aside).collect()
+    found = read_predictions(
+        Directory(directory / "delta"), directory / "segments", RouterReplies(), place.aside
+    ).collect()
     return sorted(found["request_id"])
 
 
@@ -359,4 +365,4 @@ def test_a_copy_of_a_table_that_is_compacted_meanwhile_is_of_one_version(
 
 
 def test_a_copy_of_a_log_without_predictions_is_empty(tmp_path: Path) -> None:
-    assert list(segments_and_table(Home(tmp_path), lambda: None)) == []
+    assert list(segments_and_table(Home(tmp_path), Directory(tmp_path), lambda: None)) == []

@@ -19,7 +19,8 @@ Column = Annotated[str | None, typer.Option(metavar="COLUMN", show_default=False
 def replay(
     at: Session,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE|LOG", help="CSV, Parquet, or the directory of a prediction log.")
+        str,
+        typer.Argument(metavar="FILE|LOG", help="CSV, Parquet, or the directory or s3:// address of a log's table."),
     ],
     model: Annotated[str, typer.Option(metavar="MODEL", help="The model to send requests to.")],
     rate: Annotated[float, typer.Option(metavar="N", help="Requests per second, sent at a constant rate.")],
@@ -50,16 +51,15 @@ def replay(
       serinus replay .serinus/predictions/delta --model card-fraud --rate 500
     """
     from serinus.replay import LogSource, OutcomesFile, open_source, run
+    from serinus.wiring.predictions import is_log, prediction_rows
 
     envoy = at.envoy()
     with ExitStack() as stack:
         source: Source
-        if (file / "_delta_log").is_dir():
-            from serinus.wiring.predictions import prediction_rows
-
+        if is_log(file):
             source = LogSource(stack.enter_context(prediction_rows(file)), model)
         else:
-            source = open_source(file, entity=entity, id=id_column, label=label)
+            source = open_source(Path(file), entity=entity, id=id_column, label=label)
         report = run(
             source,
             envoy,

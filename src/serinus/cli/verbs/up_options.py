@@ -105,6 +105,15 @@ MlflowCredentials = Annotated[
         "those in the environment, or in ~/.mlflow/credentials.",
     ),
 ]
+Predictions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="s3://BUCKET/PREFIX",
+        show_default=False,
+        help="Keep the table of the prediction log in this bucket. Credentials, region and endpoint are read from the "
+        "environment, as AWS's tools do. Default: in the home.",
+    ),
+]
 Envoy = Annotated[Path | None, typer.Option(metavar="PATH", show_default=False, help="Use this Envoy binary.")]
 Unconfined = Annotated[
     bool | None,

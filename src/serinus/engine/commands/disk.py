@@ -10,8 +10,10 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from serinus import spec as specs
 from serinus.core.errors import SerinusError, Unavailable
@@ -42,6 +44,7 @@ class Disk:
     - `storages`: files that can be made again.
     - `others`: paths of further kinds, which are only measured.
     - `always`: digests of environments that are always needed.
+    - `elsewhere`: kinds that are not on this disk, and how their bytes are found.
     - `budget`: bytes that `storages` may take together before files that nothing needs are removed. None: no limit.
     """
 
@@ -52,19 +55,25 @@ class Disk:
         others: Mapping[str, Sequence[Path]],
         always: Callable[[], Iterable[str]] = tuple,
         budget: int | None = None,
+        elsewhere: Mapping[str, Callable[[], int]] = MappingProxyType({}),
     ) -> None:
         self._world = world
         self._storages = storages
         self._others = others
         self._always = always
         self._budget = budget
+        self._elsewhere = elsewhere
         self._pruning = threading.Lock()
 
     def usage(self) -> DiskUsage:
-        """Returns every item and the bytes of each kind. Raises Unavailable where it is unknown what runs."""
+        """Returns every item and the bytes of each kind. A kind elsewhere that does not answer is left out. Raises
+        Unavailable where it is unknown what runs."""
         items, totals = self._items()
         for kind, paths in self._others.items():
             totals[kind] = sum(blocks(paths).values())
+        for kind, size in self._elsewhere.items():
+            with suppress(SerinusError):
+                totals[kind] = size()
         return DiskUsage(
             kinds=totals,
             items=items,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 from deltalake.exceptions import DeltaError
@@ -14,6 +13,7 @@ from polars.exceptions import PolarsError
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.predictions.queries.reading import read_table, within
 from serinus.predictions.table.delta import COLUMNS
+from serinus.predictions.table.places import Place
 
 MOST = 20_000
 """The number of model rows that are held at a time, unless a millisecond has more."""
@@ -52,13 +52,13 @@ def rows(
 class TableRows:
     """The rows of a Delta table by itself, such as a copy of a log's."""
 
-    def __init__(self, table: Path) -> None:
-        self._table = table
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def rows(
         self, model: str, columns: Sequence[str], since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[pl.DataFrame]:
-        return rows(lambda: read_table(self._table), model, columns, since, until)
+        return rows(lambda: read_table(self._place), model, columns, since, until)
 
 
 def _parts(log: _Reopened, model: str, since: datetime | None, until: datetime | None) -> Iterator[pl.LazyFrame]:

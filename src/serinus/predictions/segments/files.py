@@ -7,12 +7,14 @@ numbered without gaps, and the one with the highest number is being written.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +55,16 @@ def path_of(directory: Path, number: int) -> Path:
 def numbers(directory: Path) -> list[int]:
     """Returns the numbers of the existing segments in ascending order."""
     return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}"))
+
+
+def size_from(directory: Path, first: int) -> int:
+    """Returns the bytes of the segments from the number `first` on."""
+    found = 0
+    for number in numbers(directory):
+        if number >= first:
+            with suppress(FileNotFoundError):  # It is rolled up meanwhile.
+                found += path_of(directory, number).stat().st_size
+    return found
 
 
 def read_frames(directory: Path, start: Position, until: Position | None = None) -> Iterator[Frame]:
@@ -103,11 +115,17 @@ def repair(directory: Path) -> None:
 
 
 class SegmentWriter:
-    """Appends to one segment after another. A segment ends after the append that exceeds `most_bytes`. A directory may
-    have one writer only. Not thread-safe."""
+    """Appends to one segment after another. A segment ends after the append that exceeds `most_bytes`, and none is
+    begun while all of them have `most_waiting` bytes. A directory may have one writer only. Not thread-safe."""
 
-    def __init__(self, directory: Path, first: int, most_bytes: int = 16 * 1024 * 1024) -> None:
-        self._directory, self._most_bytes = directory, most_bytes
+    def __init__(
+        self,
+        directory: Path,
+        first: int,
+        most_bytes: int = 16 * 1024 * 1024,
+        most_waiting: int = 4 * 1024**3,
+    ) -> None:
+        self._directory, self._most_bytes, self._most_waiting = directory, most_bytes, most_waiting
         self._number = first
         self._file: int | None = None
         self._good = 0
@@ -146,6 +164,8 @@ class SegmentWriter:
             self._file = None
 
     def _open(self) -> None:
+        if size_from(self._directory, 0) >= self._most_waiting:
+            raise OSError(errno.EDQUOT, f"{self._most_waiting >> 20} MiB wait for the table, and no more may")
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         self._file = os.open(path_of(self._directory, self._number), flags, 0o600)
         files.sync_directory(self._directory)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
 import polars as pl
 from deltalake import (
@@ -25,12 +21,12 @@ from deltalake import (
 from deltalake.schema import ArrayType, PrimitiveType
 from pydantic_core import to_json
 
-from serinus.lib import files
 from serinus.predictions.counts.ledger import RouterReplies
 from serinus.predictions.segments.columns import Columns, Numbers
 from serinus.predictions.segments.wire import LATE
 from serinus.predictions.table.inputs import inputs_text
-from serinus.predictions.table.taken import APPLICATION, taken_by
+from serinus.predictions.table.places import Place, told
+from serinus.predictions.table.taken import application, taken_by
 
 COLUMNS: Mapping[str, pl.DataType] = {
     "time": pl.Datetime("us", "UTC"),
@@ -138,29 +134,36 @@ def _lists(name: str, lists: Sequence[Numbers]) -> pl.Series:
 
 
 class PredictionTable:
-    """The table, with one writer. Logs and files that are no longer referred to are kept for an hour, for readers."""
+    """The table, as one writer sees it. Logs and files that are no longer referred to are kept for an hour, for
+    readers.
 
-    def __init__(self, path: Path, keep_hours: int = 1) -> None:
-        self.path = path
+    Its methods raise OSError and DeltaError, or Unavailable where the table is not on this machine. After an error,
+    make a new object: only that knows what was written in spite of the error.
+    """
+
+    def __init__(self, place: Place, writer: str = "", keep_hours: int = 1) -> None:
+        self._place, self._writer = place, writer
         self._keep_hours = keep_hours
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._table = DeltaTable.create(
-            path,
-            table_schema(),
-            mode="ignore",
-            name="predictions",
-            partition_by=list(PARTITIONS),
-            configuration={
-                "delta.logRetentionDuration": f"interval {keep_hours} hours",
-                "delta.deletedFileRetentionDuration": f"interval {keep_hours} hours",
-            },
-        )
-        self._widen()
+        with told(place):
+            place.prepare()
+            self._table = DeltaTable.create(
+                place.uri,
+                table_schema(),
+                mode="ignore",
+                name="predictions",
+                partition_by=list(PARTITIONS),
+                configuration={
+                    "delta.logRetentionDuration": f"interval {keep_hours} hours",
+                    "delta.deletedFileRetentionDuration": f"interval {keep_hours} hours",
+                },
+                storage_options=place.options,
+            )
+            self._widen()
 
     @property
     def taken(self) -> int:
-        """The number of the last segment in the table. 0: there is none."""
-        return taken_by(self._table)
+        """The number of this writer's last segment in the table. 0: there is none."""
+        return taken_by(self._table, self._writer)
 
     @property
     def version(self) -> int:
@@ -171,43 +174,47 @@ class PredictionTable:
         """Commits the records of `segment` durably. Does nothing where they are in the table already."""
         if segment <= self.taken:
             return
-        write_deltalake(
-            self._table,
-            frame,
-            mode="append",
-            writer_properties=_FILES,
-            commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, segment)]),
-            post_commithook_properties=_QUIET,
-        )
-        self._sync_last_commit()
+        once = Transaction(application(self._writer), segment)
+        with told(self._place):
+            write_deltalake(
+                self._table,
+                frame,
+                mode="append",
+                writer_properties=_FILES,
+                commit_properties=CommitProperties(app_transactions=[once]),
+                post_commithook_properties=_QUIET,
+            )
+            self._place.settle(self._table)
 
     def compact(self, today: date, least_files: int) -> None:
         """Merges the small files of partitions that have at least `least_files` of them, or of past days at least
         two."""
         for partition, count in self._small_files().items():
             if count >= (2 if partition.day < today.isoformat() else least_files):
-                self._table.optimize.compact(
-                    partition_filters=[("model", "=", partition.model), ("day", "=", partition.day)],
-                    target_size=_TARGET_BYTES,
-                    writer_properties=_FILES,
-                    post_commithook_properties=_QUIET,
-                )
-                self._sync_last_commit()
+                with told(self._place):
+                    self._table.optimize.compact(
+                        partition_filters=[("model", "=", partition.model), ("day", "=", partition.day)],
+                        target_size=_TARGET_BYTES,
+                        writer_properties=_FILES,
+                        post_commithook_properties=_QUIET,
+                    )
+                    self._place.settle(self._table)
 
     def clean(self) -> None:
         """Deletes files that neither the table nor a reader of the last hour needs, and writes a checkpoint."""
 
         # The order matters: a checkpoint drops the list of replaced files. `full` also finds files that a killed
         # process has left behind.
-        self._table.vacuum(
-            retention_hours=self._keep_hours,
-            dry_run=False,
-            enforce_retention_duration=False,
-            post_commithook_properties=_QUIET,
-            full=True,
-        )
-        self._table.create_checkpoint()
-        self._table.cleanup_metadata()
+        with told(self._place):
+            self._table.vacuum(
+                retention_hours=self._keep_hours,
+                dry_run=False,
+                enforce_retention_duration=False,
+                post_commithook_properties=_QUIET,
+                full=True,
+            )
+            self._table.create_checkpoint()
+            self._table.cleanup_metadata()
 
     def expire(self, before: Mapping[str, date], otherwise: date) -> list[Partition]:
         """Deletes the days before the first one to keep, by model or for all others. Returns the partitions that were
@@ -216,7 +223,8 @@ class PredictionTable:
         gone = [each for each in there if each.day < before.get(each.model, otherwise).isoformat()]
         for model, day in gone:
             quoted = model.replace("'", "''")
-            self._table.delete(f"model = '{quoted}' AND day = '{day}'", post_commithook_properties=_QUIET)
+            with told(self._place):
+                self._table.delete(f"model = '{quoted}' AND day = '{day}'", post_commithook_properties=_QUIET)
         return gone
 
     def _widen(self) -> None:
@@ -225,28 +233,13 @@ class PredictionTable:
         lacking = [each for each in table_schema().fields if each.name not in there]
         if lacking:
             self._table.alter.add_columns(lacking, post_commithook_properties=_QUIET)
-            self._sync_last_commit()
+            self._place.settle(self._table)
 
     def _small_files(self) -> dict[Partition, int]:
         files = pl.DataFrame(self._table.get_add_actions(flatten=True))
         small = files.filter(pl.col("size_bytes") < _SMALL_BYTES)
         counted = small.group_by(pl.col("partition.model"), pl.col("partition.day").cast(pl.String)).len()
         return {Partition(model, day): count for model, day, count in counted.iter_rows()}
-
-    def _sync_last_commit(self) -> None:
-        """Syncs the last commit to disk, because deltalake does not, and a segment may only be deleted after that."""
-        commit = self.path / "_delta_log" / f"{self.version:020d}.json"
-        for line in commit.read_text().splitlines():
-            added = json.loads(line).get("add")
-            if added:
-                _sync(self.path / unquote(added["path"]))
-        _sync(commit)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    files.sync_directory(path.parent)
 
 
 def table_schema() -> Schema:

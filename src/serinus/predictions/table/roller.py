@@ -2,7 +2,7 @@
 intake nor uses the collector's memory.
 
     collector  {"counted": [segment, offset], "writing": segment}     a line of JSON on stdin
-    roll-up    {"rolled": count} or {"error": name}                   one in answer, on stdout
+    roll-up    {"rolled": count} or {"error": why}                    one in answer, on stdout
 
 It ends with its stdin. It inherits the lock of the home, so that no other collector begins while it is at work.
 """
@@ -39,8 +39,8 @@ class RollerError(Exception):
 class Roller:
     """Controls the process. It is started when it is first needed, and again after it has died."""
 
-    def __init__(self, home: Home, schedule: Schedule, lock: int) -> None:
-        self._home, self._schedule, self._lock = home, schedule, lock
+    def __init__(self, home: Home, schedule: Schedule, lock: int, table: str) -> None:
+        self._home, self._schedule, self._lock, self._table = home, schedule, lock, table
         self._process: asyncio.subprocess.Process | None = None
 
     async def step(self, counted: Position, writing: int) -> int:
@@ -71,7 +71,7 @@ class Roller:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _PROCESS, "--home", str(self._home.path)),
+                *(sys.executable, "-m", _PROCESS, "--home", str(self._home.path), "--table", self._table),
                 *("--commits", str(self._schedule.commits), "--seconds", str(self._schedule.seconds)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

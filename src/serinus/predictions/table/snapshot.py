@@ -14,7 +14,8 @@ from deltalake import DeltaTable
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.predictions.paths import segments_path, table_path
+from serinus.predictions.paths import segments_path
+from serinus.predictions.table.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,9 @@ _TRIES = 5
 _LOG = "_delta_log"
 
 
-def segments_and_table(home: Home, counted: Callable[[], None]) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Yields the files to copy, opened. `counted` is called when the counts are to be copied.
+def segments_and_table(home: Home, place: Place, counted: Callable[[], None]) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Yields the files to copy, opened. `counted` is called when the counts are to be copied. A table that is not on
+    this machine is not copied.
 
     The order makes sure that nothing is lost and nothing is there twice. The existing segments are opened, then the
     counts are copied, which name a position in the segments, then newer segments, then the table. A segment that was
@@ -35,8 +37,9 @@ def segments_and_table(home: Home, counted: Callable[[], None]) -> Iterator[tupl
         later = [path for path in _segments(home) if path not in first]
         first |= {path: opened.enter_context(path.open("rb")) for path in later}
         yield from first.items()
-    with ExitStack() as opened:
-        yield from _table(table_path(home), opened)
+    if place.directory is not None:
+        with ExitStack() as opened:
+            yield from _table(place.directory, opened)
 
 
 def _segments(home: Home) -> list[Path]:

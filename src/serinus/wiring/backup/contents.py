@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from serinus.backends.git.bundles import bundle
 from serinus.core.home import Home
 from serinus.predictions.paths import counts_path, outcomes_path
+from serinus.predictions.table.places import Place
 from serinus.predictions.table.snapshot import segments_and_table
 from serinus.wiring.backup import sqlite
 from serinus.wiring.backup.archive import Writer
@@ -27,18 +28,20 @@ _LOCKS = "environments/resolved"
 _LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks", "compiled/.aside", "compiled/locks"}
 _PROPOSALS = "mlflow/proposals.json"
 _PREDICTIONS = ("predictions/counts.db", "predictions/outcomes.db")
+_WRITER = "predictions/writer"
 
 
 def known(name: str) -> bool:
     """Whether a backup may contain a file of this name."""
-    if name in (*_FILES, *_DATABASES, *_PREDICTIONS, _PROPOSALS, FLEET):
+    if name in (*_FILES, *_DATABASES, *_PREDICTIONS, _WRITER, _PROPOSALS, FLEET):
         return True
     parents = {str(parent) for parent in PurePosixPath(name).parents}
     return bool(parents & {*_TREES, _LOCKS, "predictions/segments", "predictions/delta"})
 
 
-def take(home: Home, archive: Writer) -> None:
-    """Writes all files to the archive. Raises OSError, sqlite3.Error and Unavailable."""
+def take(home: Home, archive: Writer, table: Place) -> None:
+    """Writes all files to the archive. `table` is the place of the prediction log's table. Raises OSError,
+    sqlite3.Error and Unavailable."""
     with tempfile.TemporaryDirectory(dir=home.path, prefix=".backup-") as place:
         scratch = Path(place)
         for name in _FILES:
@@ -51,16 +54,17 @@ def take(home: Home, archive: Writer) -> None:
                 archive.add(FLEET, file)
         for name in (*_TREES, _LOCKS):
             _add_tree(home, archive, name)
-        _add_predictions(home, archive, scratch)
+        _add_predictions(home, archive, table, scratch)
 
 
-def _add_predictions(home: Home, archive: Writer, scratch: Path) -> None:
+def _add_predictions(home: Home, archive: Writer, table: Place, scratch: Path) -> None:
+    _add(home, archive, _WRITER)
     _add_database(outcomes_path(home), archive, _PREDICTIONS[1], scratch)
 
     def counted() -> None:
         _add_database(counts_path(home), archive, _PREDICTIONS[0], scratch)
 
-    for path, file in segments_and_table(home, counted):
+    for path, file in segments_and_table(home, table, counted):
         archive.add(path.relative_to(home.path).as_posix(), file)
 
 

@@ -12,6 +12,7 @@ from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import settings as chosen
 from serinus.wiring.backup import archive, contents
+from serinus.wiring.predictions import table_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ def save(home: Home, path: Path) -> Saved:
     Raises Refused (there is no home, or `path` is in it), InvalidInput and Unavailable. Nothing is left behind then.
     """
     home = Home(home.path.resolve())
-    if chosen.load(home) is None:
+    settings = chosen.load(home)
+    if settings is None:
         raise Refused(f"{home.path} is not a Serinus home", hint="Name it: `serinus backup FILE --home DIR`.")
     if path.is_dir():
         raise InvalidInput(f"{path} is a directory", hint="Name a file, for instance serinus.backup.")
@@ -38,7 +40,7 @@ def save(home: Home, path: Path) -> Saved:
         raise Refused(f"{path} is inside the home that is being saved", hint="Name a file on another disk.")
     try:
         with archive.written(path) as writer:
-            contents.take(home, writer)
+            contents.take(home, writer, table_place(home, settings))
             now = datetime.now(UTC).isoformat(timespec="seconds")
             of = str(home.path), str(home.sockets)
             writer.end(archive.Manifest(archive.FORMAT, version("serinus"), now, *of, writer.files))

@@ -20,6 +20,7 @@ from serinus.core.routing import WHOLE
 from serinus.predictions.counts.ledger import RouterReplies
 from serinus.predictions.paths import segments_path, table_path
 from serinus.predictions.queries.reading import read_predictions
+from serinus.predictions.table.places import Directory
 from serinus.targets.kubernetes.gateway import replies
 from serinus.targets.kubernetes.gateway.__main__ import arguments
 from serinus.targets.kubernetes.gateway.manifests import deployment
@@ -64,7 +65,7 @@ def forwarding(gateway: Gateway, given: argparse.Namespace) -> Iterator[None]:
 
 def answered(collector: RemoteCollector) -> int:
     home = collector.home
-    found = read_predictions(table_path(home), segments_path(home), RouterReplies()).collect()
+    found = read_predictions(Directory(table_path(home)), segments_path(home), RouterReplies()).collect()
     return len(found.filter(found["release"] == RELEASE))
 
 

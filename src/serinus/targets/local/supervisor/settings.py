@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from serinus.core.buckets import BucketAddress
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
 from serinus.core.redaction import shown, without_credentials
@@ -43,6 +44,8 @@ class Settings:
     """None: the bundled server."""
     mlflow_credentials: str | None = None
     """A file with the credentials for `mlflow_uri`. It is read whenever the control process starts."""
+    predictions: str | None = None
+    """The address of the prediction log's table in a bucket. None: it is in the home."""
     envoy_binary: str | None = None
     confined: bool = True
     interpreters: tuple[str, ...] = ()
@@ -130,6 +133,7 @@ class Options:
     """Plain HTTP from now on, also on other addresses than loopback."""
     mlflow_uri: str | None = None
     mlflow_credentials: str | None = None
+    predictions: str | None = None
     envoy_binary: str | None = None
     unconfined: bool | None = None
     interpreters: tuple[str, ...] = ()
@@ -164,6 +168,7 @@ class Options:
             keys=self.keys or settings.keys,
             mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
             mlflow_credentials=self.mlflow_credentials or settings.mlflow_credentials,
+            predictions=str(BucketAddress.parse(self.predictions)) if self.predictions else settings.predictions,
             envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
             confined=settings.confined if self.unconfined is None else not self.unconfined,
             interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
@@ -219,6 +224,7 @@ _WORDS = {
     "insecure": "plain HTTP beyond loopback",
     "mlflow_uri": "MLflow server",
     "mlflow_credentials": "credentials for MLflow",
+    "predictions": "place of the prediction log",
     "envoy_binary": "Envoy binary",
     "confined": "confinement of models",
     "interpreters": "Python interpreters",
