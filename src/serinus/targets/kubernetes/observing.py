@@ -76,9 +76,12 @@ def placement(seen: Seen, workers: int) -> Placement | None:
 
 def _state(seen: Seen, live: Sequence[Object], ready: bool) -> tuple[PlacementState, str]:
     found = [one for pod in live if (one := troubles.of_pod(pod, _about(seen.events, pod))) is not None]
+    if ready and _is_complete(seen.deployment):
+        return PlacementState.READY, ""
     if ready:
-        # Others of its pods may not come up: those of a new image or a larger size, beside those that answer.
-        return PlacementState.READY, found[0].words if found and not _is_complete(seen.deployment) else ""
+        # Others of its pods may not come up: those of a new image, of a larger size, or for more load.
+        words = found[0].words if found else troubles.of_deployment(seen.deployment, seen.pods, live)
+        return PlacementState.READY, words
     fatal = next((one for one in found if one.fatal), None)
     if fatal is not None:
         return PlacementState.FAILED, fatal.words

@@ -141,7 +141,7 @@ def of_deployment(deployment: Object, pods: Sequence[Object], live: Sequence[Obj
         return evicted
     progress = conditions.get("Progressing")
     if progress is not None and progress.get("reason") == "ProgressDeadlineExceeded":
-        return "no pod of it has become ready within the deadline of its Deployment"
+        return "its pods have not become ready within the deadline of its Deployment"
     return ""
 
 

@@ -224,6 +224,15 @@ def test_a_model_that_fails_beside_pods_that_answer_is_ready_and_says_so() -> No
     assert "no memory" in found.reason
 
 
+def test_a_release_that_answers_says_why_it_gets_no_further_pods() -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    larger = made(conditions=[{**condition, "message": "exceeded quota: team, requested: pods=1"}])
+    larger["spec"]["replicas"] = 2
+    found = seen(ready(), of=larger)
+    assert found.state is PlacementState.READY
+    assert "the quota 'team' of the namespace" in found.reason
+
+
 def test_a_distrusted_release_goes_the_long_way_once_all_of_its_pods_do() -> None:
     assert (seen(ready(), of=made(long=True)).long, seen(ready(), of=made(long=True)).way) == (True, "mlflow")
     replacing = seen(ready(), of=made(long=True, generation=2))
