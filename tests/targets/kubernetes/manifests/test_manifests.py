@@ -15,6 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serinus_runtime.pod import release as pod
+from serinus_runtime.pod import status
 
 from serinus.core.release import CacheSettings, Compiled, Release, Scale, ServingSettings, WarmHours
 from serinus.targets.kubernetes import manifests as made
@@ -64,6 +65,7 @@ def told(what: Placed = PLACED, key: str = "k" * 64) -> dict[str, Any]:
             Settings("team-a", gateways="serinus-system", replicas=Replicas(least=1), pull_secrets=("registry",)),
         ),
         ("recorded", PLACED, Settings(collectors=COLLECTORS)),
+        ("in-flight", PLACED, Settings(replicas=Replicas(in_flight=8))),
     ],
 )
 def test_all_objects_of_a_release_are_those_of_the_golden_file(name: str, what: Placed, how: Settings) -> None:
@@ -82,7 +84,9 @@ def test_all_objects_of_a_release_are_those_of_the_golden_file(name: str, what: 
 def test_kubernetes_takes_every_manifest(version: str) -> None:
     recorded = Settings(collectors=COLLECTORS)
     more = (made.router_secret(RELEASE, Settings(), "key"), made.collectors_authority(recorded))
-    for one in (*made.manifests(PLACED, Settings()), *made.manifests(PLACED, recorded), *more):
+    in_flight = Settings(replicas=Replicas(in_flight=8))
+    told = [one for how in (Settings(), recorded, in_flight) for one in made.manifests(PLACED, how)]
+    for one in (*told, *more):
         assert strict.mistakes(one, version) == []
 
 
@@ -143,6 +147,25 @@ def test_the_number_of_pods_belongs_to_the_autoscaler() -> None:
     assert (scaled["minReplicas"], scaled["maxReplicas"]) == (3, 7)
     assert scaled["metrics"][0]["resource"]["target"]["averageUtilization"] == 60
     assert scaled["scaleTargetRef"]["name"] == of_kind("Deployment")["metadata"]["name"]
+
+
+def test_requests_in_flight_are_a_second_metric_where_they_are_measured_by_the_name_that_pods_give_them() -> None:
+    metrics = of_kind("HorizontalPodAutoscaler", how=Settings(replicas=Replicas(in_flight=8)))["spec"]["metrics"]
+    assert [one["type"] for one in metrics] == ["Resource", "Pods"]
+    assert metrics[1]["pods"]["target"] == {"type": "AverageValue", "averageValue": "8"}
+    name = metrics[1]["pods"]["metric"]["name"].removeprefix("serinus_pod_")
+    assert f'"{name}"' in Path(status.__file__).read_text()
+
+
+def test_more_pods_come_at_once_and_fewer_are_waited_for() -> None:
+    behaviour = of_kind("HorizontalPodAutoscaler", how=Settings(replicas=Replicas(scale_down_after=120)))["spec"][
+        "behavior"
+    ]
+    up, down = behaviour["scaleUp"], behaviour["scaleDown"]
+    assert (up["stabilizationWindowSeconds"], up["selectPolicy"]) == (0, "Max")
+    assert {one["type"]: one["value"] for one in up["policies"]} == {"Percent": 100, "Pods": 4}
+    assert down["stabilizationWindowSeconds"] == 120
+    assert down["policies"] == [{"periodSeconds": 60, "type": "Percent", "value": 50}]
 
 
 def test_a_pod_is_told_what_its_release_is_and_gets() -> None:
@@ -264,6 +287,7 @@ def test_processors_are_written_as_the_api_server_writes_them(thousandths: int, 
         lambda: Replicas(least=0),
         lambda: Replicas(least=3, most=2),
         lambda: Replicas(scale_down_after=3601),
+        lambda: Replicas(in_flight=0),
         lambda: Sizing(headroom=0.5),
         lambda: Sizing(workers=0),
         lambda: Timing(startup=700),

@@ -24,9 +24,11 @@ from serinus.targets.kubernetes.manifests.names import (
 )
 from serinus.targets.kubernetes.manifests.placed import Placed, annotations_of
 from serinus.targets.kubernetes.manifests.pod import ROUTER_FIELD, template
-from serinus.targets.kubernetes.manifests.settings import Settings
+from serinus.targets.kubernetes.manifests.settings import Replicas, Settings
 
 Manifest = dict[str, Any]
+IN_FLIGHT = "serinus_pod_requests_in_flight"
+"""The metric that pods give of the requests that wait in them or are being answered."""
 
 
 def deployment(placed: Placed, settings: Settings) -> Manifest:
@@ -58,7 +60,6 @@ def service(release: Release, settings: Settings) -> Manifest:
 
 def autoscaler(release: Release, settings: Settings) -> Manifest:
     replicas = settings.replicas
-    cpu = {"name": "cpu", "target": {"averageUtilization": replicas.cpu_percent, "type": "Utilization"}}
     grow = [{"periodSeconds": 15, "type": "Percent", "value": 100}, {"periodSeconds": 15, "type": "Pods", "value": 4}]
     shrink = [{"periodSeconds": 60, "type": "Percent", "value": 50}]
     spec = {
@@ -71,11 +72,21 @@ def autoscaler(release: Release, settings: Settings) -> Manifest:
             "scaleUp": {"policies": grow, "selectPolicy": "Max", "stabilizationWindowSeconds": 0},
         },
         "maxReplicas": replicas.most,
-        "metrics": [{"resource": cpu, "type": "Resource"}],
+        "metrics": _metrics(replicas),
         "minReplicas": replicas.least,
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": object_name(release.id)},
     }
     return _object("autoscaling/v2", "HorizontalPodAutoscaler", release, settings, spec=spec)
+
+
+def _metrics(replicas: Replicas) -> list[Manifest]:
+    """The autoscaler follows the metric that asks for most pods."""
+    cpu = {"name": "cpu", "target": {"averageUtilization": replicas.cpu_percent, "type": "Utilization"}}
+    found: list[Manifest] = [{"resource": cpu, "type": "Resource"}]
+    if replicas.in_flight is not None:
+        target = {"averageValue": str(replicas.in_flight), "type": "AverageValue"}
+        found.append({"pods": {"metric": {"name": IN_FLIGHT}, "target": target}, "type": "Pods"})
+    return found
 
 
 def disruption_budget(release: Release, settings: Settings) -> Manifest:

@@ -18,10 +18,15 @@ class Replicas:
     """Of what pods have requested: what they shall use on average."""
     scale_down_after: int = 300
     """Seconds for which fewer pods must have sufficed."""
+    in_flight: int | None = None
+    """The requests that a pod shall have in flight on average, as the metric `serinus_pod_requests_in_flight` of the
+    custom metrics API says them. None: processors alone decide, and the cluster needs no such API."""
 
     def __post_init__(self) -> None:
         if not (1 <= self.least <= self.most and self.cpu_percent >= 1 and 0 <= self.scale_down_after <= 3600):
             raise ValueError("replicas: 1 <= least <= most, 1 <= cpu_percent and 0 <= scale_down_after <= 3600")
+        if self.in_flight is not None and self.in_flight < 1:
+            raise ValueError("replicas: in_flight is 1 or more, or None")
 
 
 @dataclass(frozen=True, slots=True)
