@@ -16,6 +16,10 @@ from clusters import Cluster, foreign, of_the_lab
 
 from clusterlab import LabError, building, image, lifecycle
 from clusterlab.modules import program
+from serinus.core.home import Home
+from serinus.targets.kubernetes.images import Place, Reference, debian
+from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
+from serinus.wiring.gateways import push_gateway_image
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +60,19 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.apply("default", document)
     yield name
     cluster.kubectl("delete", "namespace", name, "--timeout=150s", seconds=160)
+
+
+@pytest.fixture(scope="session")
+def gateway_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The kubelet pulls it by its digest."""
+    registries = Registries(DockerConfig(), plain=[cluster.registry])
+    base = debian.push(registries.of(cluster.registry), "serinus/base", None)
+    place = Place(Reference.parse(f"{cluster.registry}/serinus"), base)
+    prefix = next(Path("~/.pyenv/versions").expanduser().glob("3.11.*"), None)
+    if prefix is None:
+        pytest.skip("there is no relocatable Python 3.11 in ~/.pyenv/versions")
+    home = Home(tmp_path_factory.mktemp("home"))
+    return str(push_gateway_image(home, registries.of, place, prefix))
 
 
 @pytest.fixture(scope="session")

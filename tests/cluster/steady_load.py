@@ -12,10 +12,13 @@ class Steady:
     """Sends `rate` requests a second to `http://<address><path>` until the block ends. A connection is kept until the
     server says that it closes it. Nothing is sent twice."""
 
-    def __init__(self, address: str, path: str, *, rate: int, connections: int = 32) -> None:
+    def __init__(self, address: str, path: str, *, rate: int, connections: int = 32, body: str = "{}") -> None:
         self._host, _, port = address.rpartition(":")
         self._port, self._rate, self.connections = int(port), rate, connections
-        self._head = f"POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 2\r\n".encode()
+        length = len(body.encode())
+        kind = "content-type: application/json"
+        self._head = f"POST {path} HTTP/1.1\r\nhost: {address}\r\n{kind}\r\ncontent-length: {length}\r\n".encode()
+        self._body = body
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._number = 0
@@ -76,7 +79,7 @@ class Steady:
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection is kept."""
         self._number += 1
-        writer.write(self._head + f"x-entity-id: card-{self._number % 5_000}\r\n\r\n{{}}".encode())
+        writer.write(self._head + f"x-entity-id: card-{self._number % 5_000}\r\n\r\n{self._body}".encode())
         await writer.drain()
         start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 from clusters import Cluster, eventually
+from gateways import gateways
 from steady_load import Steady
 
-from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.release import Release, ServingSettings
 from serinus.core.routing import WHOLE, Arm, Role, Routing
@@ -27,12 +27,9 @@ from serinus.targets.kubernetes.cluster.kinds import LEASE, POD
 from serinus.targets.kubernetes.gateway.cluster_board import Places, lease_of, pod_of
 from serinus.targets.kubernetes.gateway.counting import Report, Standing
 from serinus.targets.kubernetes.gateway.manifests import all_of
-from serinus.targets.kubernetes.gateway.pod_manifest import PROBES_PORT
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings, ServiceType
-from serinus.targets.kubernetes.images import Place, Reference, debian
-from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
-from serinus.wiring.gateways import build_cluster_router, push_gateway_image
+from serinus.wiring.gateways import build_cluster_router
 
 CHAMPION, CANARY = "fraud-1-aaaaaa", "fraud-2-bbbbbb"
 INFER = "/v2/models/fraud/infer"
@@ -84,19 +81,6 @@ def api(cluster: Cluster) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="module")
-def gateway_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The kubelet pulls it by its digest."""
-    registries = Registries(DockerConfig(), plain=[cluster.registry])
-    base = debian.push(registries.of(cluster.registry), "serinus/base", None)
-    place = Place(Reference.parse(f"{cluster.registry}/serinus"), base)
-    prefix = next(Path("~/.pyenv/versions").expanduser().glob("3.11.*"), None)
-    if prefix is None:
-        pytest.skip("there is no relocatable Python 3.11 in ~/.pyenv/versions")
-    home = Home(tmp_path_factory.mktemp("home"))
-    return str(push_gateway_image(home, registries.of, place, prefix))
-
-
-@pytest.fixture(scope="module")
 def installed(cluster: Cluster, api: Api, namespace: str, gateway_image: str, answer_image: str) -> Iterator[Installed]:
     """Two gateways, and two releases of two pods each."""
     settings = GatewaySettings(
@@ -106,12 +90,7 @@ def installed(cluster: Cluster, api: Api, namespace: str, gateway_image: str, an
         for release in (CHAMPION, CANARY):
             for manifest in release_of(release, namespace, answer_image):
                 api.apply(manifest)
-        for manifest in all_of(settings):
-            api.apply(manifest)
-            if "namespace" not in manifest["metadata"]:
-                undo.callback(cluster.kubectl, "delete", manifest["kind"], manifest["metadata"]["name"])
-        callers = undo.enter_context(cluster.reach(namespace, "serinus-gateway", 80))
-        probes = undo.enter_context(cluster.reach(namespace, "serinus-gateway-probes", PROBES_PORT))
+        callers, probes = undo.enter_context(gateways(cluster, api, settings))
         installed = Installed(cluster, api, settings, callers, probes)
         eventually("two gateways", installed.all_ready)
         eventually("two releases", lambda: installed.split(0) > 0)
