@@ -67,6 +67,8 @@ def unbuilt() -> Release:
 
 SMALL = Sizing(requested_share=0.05)
 """Of the processors, which are few where the lab runs."""
+SIZE = Replicas(least=1, most=2, cpu_percent=100_000)
+"""One pod, unless another one is expected: no load brings it."""
 NOWHERE = "registry.invalid/x@sha256:" + "0" * 64
 
 
@@ -77,7 +79,7 @@ def place_in(request: pytest.FixtureRequest) -> Iterator[Callable[..., Kubernete
 
     def make(kubeconfig: Path, namespace: str, **other: Any) -> KubernetesTarget:
         client = Cluster.connected(kubeconfig)
-        settings = Settings(namespace, replicas=Replicas(least=1, most=1), sizing=SMALL)
+        settings = Settings(namespace, replicas=SIZE, sizing=SMALL)
         if other:
             target = KubernetesTarget(client, settings, **{"holds": lambda _: True, **other})
         else:
@@ -389,7 +391,7 @@ def test_a_distrusted_compiled_release_gets_an_image_with_the_models_own_environ
 
 RULES = """
 - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
-- {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list, create, patch, delete]}
+- {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list, watch, create, patch, delete]}
 - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list, create, patch, delete]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list, create, patch, delete]}
 - {apiGroups: [''], resources: [services, secrets, serviceaccounts], verbs: [list, create, patch, delete]}

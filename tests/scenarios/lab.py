@@ -268,6 +268,13 @@ class FakeTarget:
     """Releases."""
     lost: set[str] = field(default_factory=set)
     """Digests of artifacts."""
+    workers: dict[str, int] = field(default_factory=dict)
+    """Version -> workers that are ready. A version that is missing does not say how large it is."""
+    most: dict[str, int] = field(default_factory=dict)
+    expected: dict[str, int] = field(default_factory=dict)
+    """Release -> workers."""
+    without_room: bool = False
+    """No further worker becomes ready."""
     history: list[str] = field(default_factory=list)
 
     def distrust(self, release_id: str) -> None:
@@ -281,6 +288,10 @@ class FakeTarget:
     def remove(self, release_id: str) -> None:
         self.placed.pop(release_id, None)
         self.history.append(f"remove {release_id}")
+
+    def expect(self, release_id: str, workers: int) -> None:
+        self.expected[release_id] = workers
+        self.history.append(f"expect {release_id} {workers}")
 
     def activate(self, release_id: str) -> None:
         self.at_zero.discard(self.placed[release_id].version)
@@ -306,7 +317,18 @@ class FakeTarget:
         scaled = release.version not in self.unscaled
         placed = replace(placed, scale=self.scales.get(release.id), scaled=scaled)
         placed = replace(placed, crashes=self.crashes.get(release.version, 0))
+        placed = self._sized(placed, release.version)
         return replace(placed, way="mlflow" if long else way, long=long)
+
+    def _sized(self, placed: Placement, version: str) -> Placement:
+        """Those that are expected are ready at the next look."""
+        workers, expected = self.workers.get(version), self.expected.get(placed.release, 0)
+        if workers is None:
+            return replace(placed, expected=expected)
+        most = self.most.get(version, 10)
+        if not self.without_room:
+            self.workers[version] = max(workers, min(expected, most))
+        return replace(placed, expected=expected, workers=workers, capacity=workers, most=most)
 
 
 @dataclass
@@ -760,6 +782,7 @@ READS = frozenset(
         "hours",
         "disturbance",
         "traffic",
+        "traffic_of_all",
         "orders",
         "orders_of",
         "pending",

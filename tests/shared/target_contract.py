@@ -65,6 +65,27 @@ class TargetContract:
         assert target.observe()[release.id].scale == LONGER
         assert ready(target, release).scale == LONGER
 
+    def test_workers_that_are_expected_are_there_before_their_load(self, target: Target, release: Release) -> None:
+        """As many as the target allows: where these tests run there may be room for one."""
+        target.place(release)
+        assert ready(target, release).expected == 0
+        target.expect(release.id, 2)
+
+        def grown() -> bool:
+            found = target.observe()[release.id]
+            assert found.most is not None
+            assert found.capacity is not None
+            return found.expected == 2 and found.capacity >= min(2, found.most) == min(found.workers, 2)
+
+        wait_until(grown, 120, "it is as large as expected")
+        target.expect(release.id, 0)
+        assert target.observe()[release.id].expected == 0
+
+    def test_of_what_is_not_placed_nothing_is_expected(self, target: Target, release: Release) -> None:
+        target.expect(release.id, 2)
+        target.place(release)
+        assert target.observe()[release.id].expected == 0
+
     def test_a_distrusted_release_goes_the_long_way_also_when_it_is_placed_again(
         self, target: Target, release: Release
     ) -> None:

@@ -55,6 +55,12 @@ class Placement:
     """The scale that the target was last given. None: unknown."""
     scaled: bool = True
     """All workers that answer have that scale. False: a worker still has the one that it was started with before."""
+    expected: int = 0
+    """The number of workers that it keeps at the least, as it was last told. 0: as many as its load needs."""
+    capacity: int | None = None
+    """The number of workers that answer it within a second when they are needed. None: unknown."""
+    most: int | None = None
+    """The largest number of workers that it may have. None: unknown."""
 
     @property
     def answers(self) -> bool:

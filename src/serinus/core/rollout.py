@@ -153,6 +153,8 @@ class Plan:
     `inconclusive-quality`."""
     scale: Scale = USUAL
     """The scale of the candidate. It becomes the model's with the promotion."""
+    carried: float | None = None
+    """The requests a second that one worker of the champion carried before the traffic was divided. None: unknown."""
 
 
 # --- where it stands --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ promotes a former champion.
 """
 
 from serinus.delivery.aliases import CHALLENGER, CHAMPION, AliasReading, lost_text, read_aliases, without_lost
+from serinus.delivery.capacity import Load, coming_weight, expected_workers, is_kept_large, missing_workers
 from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
 from serinus.delivery.needed import needed_releases
 from serinus.delivery.observed import Built, Examined, Failure, Observed, Resolved
@@ -31,6 +32,7 @@ __all__ = [
     "Built",
     "Examined",
     "Failure",
+    "Load",
     "Observed",
     "Resolved",
     "Transition",
@@ -42,8 +44,12 @@ __all__ = [
     "after_scaling",
     "champion_before",
     "champions",
+    "coming_weight",
+    "expected_workers",
+    "is_kept_large",
     "lost_text",
     "may_approve",
+    "missing_workers",
     "needed_releases",
     "never_began",
     "read_aliases",

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from serinus.core.evidence import Verdict
 from serinus.core.placement import PlacementState
 from serinus.core.rollout import Assessment, Cause, Phase, Rollout, Status, StepRecord
+from serinus.delivery.capacity import too_small
 from serinus.delivery.observed import Observed
 from serinus.delivery.phases import abort, close_step, enter
 from serinus.delivery.world import split_token
@@ -57,6 +58,8 @@ def step_passed(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | No
     """Begins the next step, or the promotion after the last one, because the judge passed the present step."""
     if seen.assessment is None or seen.assessment.verdict is not Verdict.PROMOTE or rollout.status.suspended:
         return None
+    if too_small(rollout, seen, now):
+        return None
     assert rollout.plan is not None
     known = close_step(_looked_at(rollout, seen.assessment, now), now)
     if rollout.status.step + 1 < len(rollout.plan.steps):
@@ -86,6 +89,8 @@ def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout 
     limit = timedelta(seconds=rollout.plan.steps[rollout.status.step].maximum_seconds)
     waited = now - rollout.status.since - timedelta(seconds=_away(rollout, now))
     needs = seen.assessment.needs or seen.assessment.reason if seen.assessment else "the prediction log gives no counts"
+    if seen.too_small:
+        needs = seen.too_small
     if rollout.status.suspended:
         needs = rollout.status.hold
     if rollout.status.extended and waited >= 2 * limit:
@@ -102,6 +107,8 @@ def still_watching(rollout: Rollout, seen: Observed, now: datetime) -> Rollout |
         return None
     if seen.assessment is None:
         hold = "the prediction log gives no counts"
+    elif seen.too_small:
+        hold = seen.too_small
     else:
         hold = seen.assessment.reason if seen.assessment.verdict is Verdict.HOLD else ""
     known = _looked_at(rollout, seen.assessment, now)

@@ -65,9 +65,17 @@ class Observed:
     examined: Examined | Failure | None = None
     slow_ms: float | None = None
     """The latency in milliseconds from which on a request counts as slow."""
+    carried: float | None = None
+    """The requests a second that one worker carries."""
+    too_small: str = ""
+    """Why the candidate is too small for its coming share of the traffic. Empty: it is not."""
     assessment: Assessment | None = None
     without_entities: bool = False
     """None of the few entities that send requests is in the canary's share."""
     orders: Sequence[Order] = ()
     settled: bool = False
     """Routing, aliases and the fleet repository are as the status requires."""
+
+    def order(self, *kinds: str) -> Order | None:
+        """Returns the first order of one of these kinds. None: there is none."""
+        return next((one for one in self.orders if one.kind in kinds), None)

@@ -7,13 +7,14 @@ from datetime import datetime
 
 from serinus.core.people import Access
 from serinus.core.rollout import Cause, Order, Phase, Rollout, Status
+from serinus.delivery.capacity import too_small
 from serinus.delivery.observed import Observed
 from serinus.delivery.phases import abort, close_step, enter
 
 
 def ordered_abort(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """Aborts the rollout, because a person ordered it or another rollout replaces this one."""
-    order = first_order(seen, "abort", "supersede")
+    order = seen.order("abort", "supersede")
     if order is None:
         return None
     cause = Cause.SUPERSEDED if order.kind == "supersede" else Cause.OPERATOR
@@ -22,10 +23,12 @@ def ordered_abort(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | 
 
 def ordered_promote(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """Promotes the candidate before the judge has decided, because a person ordered it."""
-    order = first_order(seen, "promote")
-    if order is None:
+    order = seen.order("promote")
+    if order is None or too_small(rollout, seen, now):
         return None
     reason = f"promoted by {order.actor.name} before the judge had decided" + (f": {order.why}" if order.why else "")
+    if seen.too_small:
+        reason += f"; {seen.too_small}"
     return enter(close_step(rollout, now), Phase.PROMOTING, now, reason)
 
 
@@ -39,8 +42,3 @@ def may_approve(rollout: Rollout, order: Order) -> bool:
     """Whether the author of the order may approve: with a role that can, and neither the requester nor the same person
     under another token."""
     return not order.actor.may_be(rollout.actor) and order.actor.access in (Access.APPROVE, Access.ADMIN)
-
-
-def first_order(seen: Observed, *kinds: str) -> Order | None:
-    """Returns the first order of one of these kinds. None: there is none."""
-    return next((o for o in seen.orders if o.kind in kinds), None)

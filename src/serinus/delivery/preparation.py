@@ -9,6 +9,7 @@ from serinus.core.examination import Outcome
 from serinus.core.placement import PlacementState
 from serinus.core.rollout import Cause, Kind, Order, Phase, Rollout
 from serinus.delivery.canary import begin_step
+from serinus.delivery.capacity import too_small
 from serinus.delivery.observed import Built, Examined, Failure, Observed, Resolved
 from serinus.delivery.orders import may_approve
 from serinus.delivery.phases import abort, enter
@@ -59,11 +60,15 @@ def does_not_load(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | 
 
 def placed(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """Begins the gates once the candidate is ready. A rollback is promoted without them."""
-    if seen.placement is None or seen.placement.state is not PlacementState.READY:
+    if not _is_ready(seen):
         return None
     if rollout.kind is Kind.ROLLBACK:
-        return enter(rollout, Phase.PROMOTING, now, rollout.why)
+        return None if too_small(rollout, seen, now) else enter(rollout, Phase.PROMOTING, now, rollout.why)
     return enter(rollout, Phase.GATES, now)
+
+
+def _is_ready(seen: Observed) -> bool:
+    return seen.placement is not None and seen.placement.state is PlacementState.READY
 
 
 def retiring(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
@@ -102,13 +107,13 @@ def examined(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     if rollout.plan.approval_required:
         reason = "passed the gates; it waits for approval by a person other than the requester"
         return enter(known, Phase.APPROVAL, now, reason)
-    return begin_traffic(known, seen, now)
+    return None if too_small(rollout, seen, now) else begin_traffic(known, seen, now)
 
 
 def approved(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """Begins the canary, the promotion or the change of scale once another person has approved it."""
     order = next((o for o in seen.orders if o.kind == "approve" and may_approve(rollout, o)), None)
-    if order is None:
+    if order is None or too_small(rollout, seen, now):
         return None
     known = replace(
         rollout,
@@ -128,17 +133,31 @@ def _approval(rollout: Rollout, order: Order) -> str:
     return f"{who}, on the request of {rollout.actor.shown} and with these results of the gates: {gates or 'none'}"
 
 
+def waits_for_capacity(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    """Stores why the candidate does not get its first traffic yet. The phase does not change."""
+    if not too_small(rollout, seen, now) or rollout.status.hold == seen.too_small:
+        return None
+    due = {
+        Phase.PLACE: rollout.kind is Kind.ROLLBACK and _is_ready(seen),
+        Phase.GATES: isinstance(seen.examined, Examined) and seen.examined.passed,
+        Phase.APPROVAL: any(one.kind == "approve" and may_approve(rollout, one) for one in seen.orders),
+    }
+    if not due.get(rollout.status.phase, False):
+        return None
+    return replace(rollout, status=replace(rollout.status, hold=seen.too_small))
+
+
 def begin_traffic(rollout: Rollout, seen: Observed, now: datetime) -> Rollout:
     """Begins the first canary step, or the promotion where there is no champion or the plan has no steps."""
     assert rollout.plan is not None
+    known = replace(rollout, plan=replace(rollout.plan, slow_ms=seen.slow_ms, carried=seen.carried))
     if rollout.plan.champion is None or not rollout.plan.steps:
         why = (
             "passed the gates; there is no champion to compare with"
             if rollout.plan.champion is None
             else "passed the gates"
         )
-        return enter(rollout, Phase.PROMOTING, now, why)
-    known = replace(rollout, plan=replace(rollout.plan, slow_ms=seen.slow_ms))
+        return enter(known, Phase.PROMOTING, now, why)
     return begin_step(_without_alerts(known) if _threshold_missing(known) else known, 0, now)
 
 

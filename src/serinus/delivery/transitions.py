@@ -56,6 +56,11 @@ TRANSITIONS = (
     Transition("resolved", frozenset({Phase.RESOLVE}), preparation.resolved),
     Transition("built", frozenset({Phase.BUILD}), preparation.built),
     Transition("does-not-load", frozenset({Phase.PLACE, Phase.GATES}), preparation.does_not_load),
+    Transition(
+        "waits-for-capacity",
+        frozenset({Phase.PLACE, Phase.GATES, Phase.APPROVAL}),
+        preparation.waits_for_capacity,
+    ),
     Transition("placed", frozenset({Phase.PLACE}), preparation.placed),
     Transition("placed-another-way", frozenset({Phase.GATES}), preparation.placed_another_way),
     Transition("examined", frozenset({Phase.GATES}), preparation.examined),

@@ -35,6 +35,8 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
         return "created", f"{verb} {asked} requested by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if name == "traffic-taken-away":
         return "suspended", f"{asked} no longer gets traffic, and the rollout is held: {status.hold}"
+    if name == "waits-for-capacity":
+        return name, f"{asked} waits for workers before it gets traffic: {status.hold}"
     if name == "share-drawn-again":
         why = "because none of those that asked was in its share"
         return name, f"the canary of {asked} gets other entities, {why}"

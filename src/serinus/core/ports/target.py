@@ -31,6 +31,15 @@ class Target(Protocol):
         """
         ...
 
+    def expect(self, release_id: str, workers: int) -> None:
+        """Has the release keep at least so many workers, for load that is coming. Returns at once.
+
+        Its scale and the limits of the target bound the number. 0: as many as its load needs, from when the target has
+        measured that. `observe` reports the number as `expected`; 0 again where the target no longer knows it. Does
+        nothing where the release is not placed.
+        """
+        ...
+
     def distrust(self, release_id: str) -> None:
         """Has the release served by the model's own `predict`, in its own environment, from now on and permanently.
 

@@ -32,6 +32,7 @@ from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.news import CANARIES_JUDGED, RESYNC, News, Pace, differing
 from serinus.engine.policies import keep_spec
 from serinus.engine.reconcile.aliases import Aliases, DeployByAlias
+from serinus.engine.reconcile.capacity import Capacity
 from serinus.engine.reconcile.converge import Converger, ensure, place, wanted_releases
 from serinus.engine.reconcile.jobs import Jobs
 from serinus.engine.reconcile.observe import Observer
@@ -69,6 +70,7 @@ class Engine:
         self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
         self._converger = Converger(world)
+        self._capacity = Capacity(world)
         self._aliases = Aliases(world, deploy_by_alias)
         self._looked_at: list[Rollout] = []
         """The rollouts of this tick that only a look of the judge has changed. They are stored together at its end."""
@@ -268,9 +270,11 @@ class Engine:
             unsettled = self._converger.converge(state, rollout, placements, reading)
             if rollout is None:
                 self._say(state.model, unsettled)
+                self._capacity.settle(state, placements)
                 return
             seen = self._observer.observe(rollout, placements, settled=not unsettled)
             self._say(state.model, (*unsettled, *self._observer.trouble(rollout)))
+            seen = self._capacity.prepare(state, rollout, seen, placements)
             moved = advance(rollout, seen, self._world.clock.now())
             if moved is None:
                 self._coming_up |= rollout.status.phase is Phase.PLACE
@@ -354,6 +358,6 @@ class Engine:
 def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
     """Returns the fields of each placement that affect a decision. Others, such as its memory, change all the time."""
     return {
-        name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale, one.scaled)
+        name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale, one.scaled, one.expected)
         for name, one in placements.items()
     }

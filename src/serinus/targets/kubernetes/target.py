@@ -17,9 +17,17 @@ from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError, U
 from serinus.core.home import checked_digest
 from serinus.core.placement import Placement
 from serinus.core.release import USUAL, Release, Scale
+from serinus.targets.kubernetes import expecting
 from serinus.targets.kubernetes.applying import Applier, DirectApplier
 from serinus.targets.kubernetes.cluster import Cluster, Conflict, Mirror, Object
-from serinus.targets.kubernetes.cluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, POD, POD_METRICS
+from serinus.targets.kubernetes.cluster.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    POD,
+    POD_METRICS,
+)
 from serinus.targets.kubernetes.manifests import (
     Placed,
     Settings,
@@ -78,6 +86,7 @@ class KubernetesTarget:
         namespace = settings.namespace
         self._deployments = Mirror(cluster, DEPLOYMENT, namespace, labels=_RELEASES)
         self._pods = Mirror(cluster, POD, namespace, labels=_RELEASES)
+        self._autoscalers = Mirror(cluster, HORIZONTAL_POD_AUTOSCALER, namespace, labels=_RELEASES)
         self._warnings = Mirror(cluster, EVENT, namespace, fields={"type": "Warning"})
         self._placing = Placing(self._bring)
         self._applier = applier or DirectApplier(cluster, namespace)
@@ -86,7 +95,8 @@ class KubernetesTarget:
         self._lock = threading.Lock()
         self._memory: Mapping[str, int] = {}
         self._measured_at = float("-inf")
-        for mirror in (self._deployments, self._pods, self._warnings):
+        self._mirrors = (self._deployments, self._pods, self._autoscalers, self._warnings)
+        for mirror in self._mirrors:
             mirror.start()
         self._applier.start()
         self._removing.start()
@@ -96,7 +106,7 @@ class KubernetesTarget:
         self._placing.close()
         self._applier.close()
         self._removing.close()
-        for mirror in (self._deployments, self._pods, self._warnings):
+        for mirror in self._mirrors:
             mirror.close()
 
     def place(self, release: Release, scale: Scale = USUAL) -> None:
@@ -119,6 +129,19 @@ class KubernetesTarget:
         """Nothing: no release is scaled to zero. NotFound: it is not placed."""
         if release_id not in self._placing.wishes() and object_name(release_id) not in self._there():
             raise NotFound(f"The release {release_id} is not placed.")
+
+    def expect(self, release_id: str, workers: int) -> None:
+        """Sets the least number of its pods. It is bounded by the settings of the cluster."""
+        name, namespace = object_name(release_id), self._settings.namespace
+        there, autoscaler = self._there().get(name), self._autoscalers.objects().get(name)
+        if there is None or autoscaler is None:
+            return
+        most, replicas = expecting.most_pods(autoscaler), self._settings.replicas
+        changes = expecting.changes(workers, self._workers_of_pod(there), most, replicas)
+        with suppress(NotFound):  # It was removed in the meantime.
+            self._autoscalers.put(
+                self._cluster.merge(HORIZONTAL_POD_AUTOSCALER, name, namespace, changes, manager=expecting.MANAGER)
+            )
 
     def distrust(self, release_id: str) -> None:
         """Has it served the long way, now and whenever it is placed. Its pods are replaced by others, which have an
@@ -145,16 +168,16 @@ class KubernetesTarget:
 
     def observe(self) -> Mapping[str, Placement]:
         there = self._there()
-        pods = by_release(self._pods.objects().values())
+        pods, autoscalers = by_release(self._pods.objects().values()), self._autoscalers.objects()
         events = self._events()
         memory = self._used() if there else {}
         troubles = self._applier.troubles()
         found: dict[str, Placement] = {}
         for name, deployment in there.items():
-            scale = placed.scale(_said(deployment)) or USUAL
-            seen = Seen(deployment, pods.get(name, ()), events, memory)
-            one = placement(seen, workers_of(scale, self._settings.sizing))
+            of_pod = self._workers_of_pod(deployment)
+            one = placement(Seen(deployment, pods.get(name, ()), events, memory), of_pod)
             if one is not None:
+                one = expecting.sized(one, autoscalers.get(name), of_pod, self._settings.replicas)
                 long = one.long or name in self._known_distrusted()
                 found[one.release] = replace(one, long=long, reason=one.reason or troubles.get(name, ""))
         for release_id, wish in self._placing.wishes().items():
@@ -176,10 +199,14 @@ class KubernetesTarget:
             scale=wish.scale,
         )
 
+    def _workers_of_pod(self, deployment: Object) -> int:
+        return workers_of(placed.scale(_said(deployment)) or USUAL, self._settings.sizing)
+
     def _there(self) -> Mapping[str, Object]:
         """Deployments of releases that are not being deleted, by name."""
         self._deployments.listed(_FIRST_LISTING)
         self._pods.listed(_FIRST_LISTING)
+        self._autoscalers.listed(_FIRST_LISTING)
         return {name: one for name, one in self._deployments.objects().items() if not is_going(one)}
 
     def _events(self) -> list[Object]:

@@ -133,6 +133,22 @@ def test_requests_that_wait_bring_a_worker_however_little_it_computes():
     assert steps(Autoscaler(4), 1, (0.1, 5), (0.1, 5)) == [1, 2]
 
 
+def test_workers_that_are_expected_come_one_at_a_time_and_stay_without_work():
+    scaler = Autoscaler(4)
+    scaler.bound(4, 3)
+    assert steps(scaler, 1, *[(0.1, 0)] * 3) == [2, 3, 3]
+    assert steps(scaler, 3, *[(0.1, 0)] * 40) == [3] * 40
+    scaler.bound(4, 0)
+    assert steps(scaler, 3, *[(0.1, 0)] * 15)[-1] == 2
+
+
+def test_no_more_are_expected_than_there_may_be_and_none_of_a_release_that_is_scaled_to_zero():
+    scaler = Autoscaler(2)
+    scaler.bound(2, 3)
+    assert steps(scaler, 1, *[(0.1, 0)] * 3) == [2, 2, 2]
+    assert steps(scaler, 0, (0.0, 0)) == [0]
+
+
 def test_a_worker_goes_only_after_half_a_minute_of_little_work_and_what_lies_between_changes_nothing():
     assert steps(Autoscaler(2), 2, *[(0.4, 0)] * 14) == [2] * 14
     assert steps(Autoscaler(2), 2, *[(0.4, 0)] * 15)[-1] == 1

@@ -183,11 +183,19 @@ class Cluster:
         with self._using(self._act("update", kind, namespace, name)):
             return dict(self._client.replace(resource_class(kind)(dict(manifest)), name, **_within(kind, namespace)))
 
-    def merge(self, kind: Kind, name: str, namespace: str, changes: Mapping[str, Any]) -> Object:
-        """Changes these fields alone, by a merge patch: null removes one. NotFound: there is none."""
+    def merge(
+        self, kind: Kind, name: str, namespace: str, changes: Mapping[str, Any], *, manager: str = MANAGER
+    ) -> Object:
+        """Changes these fields alone, by a merge patch: null removes one. They are those of `manager` then. NotFound:
+        there is none."""
         with self._using(self._act("patch", kind, namespace, name)):
             made = self._client.patch(
-                resource_class(kind), name, dict(changes), patch_type=PatchType.MERGE, **_within(kind, namespace)
+                resource_class(kind),
+                name,
+                dict(changes),
+                patch_type=PatchType.MERGE,
+                field_manager=manager,
+                **_within(kind, namespace),
             )
             return dict(made)
 

@@ -14,12 +14,13 @@ class Autoscaler:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._least = 0
         self._hot = 0
         self._cold = 0
 
-    def bound(self, most: int) -> None:
-        """Sets the largest number of workers."""
-        self._most = most
+    def bound(self, most: int, least: int = 0) -> None:
+        """Sets the largest number of workers, and the smallest, which is not larger than that."""
+        self._most, self._least = most, min(least, most)
 
     def step(self, workers: int, share: float, waiting: int) -> int:
         """Returns how many workers there should be.
@@ -29,8 +30,10 @@ class Autoscaler:
         """
         if workers > self._most:
             return self._most
+        if 0 < workers < self._least:
+            return workers + 1
         hot = workers > 0 and (share / workers >= _BUSY or waiting > workers)
-        cold = workers > 1 and share / (workers - 1) <= _LAZY and not waiting
+        cold = workers > max(self._least, 1) and share / (workers - 1) <= _LAZY and not waiting
         self._hot = self._hot + 1 if hot else 0
         self._cold = self._cold + 1 if cold else 0
         if self._hot >= _UP_AFTER and workers < self._most:

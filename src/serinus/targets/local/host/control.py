@@ -3,6 +3,7 @@
     PUT    /releases/{id}    JSON of a Placed     202
     DELETE /releases/{id}                         202
     POST   /releases/{id}/activate                202, even if it is active (`wake` of an earlier version)
+    POST   /releases/{id}/expect?workers=3        202, even if it is not placed
     POST   /releases/{id}/distrust                202, even if it is not placed
     GET    /releases                              200, a list of Placement
 
@@ -15,8 +16,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Annotated
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -82,6 +84,10 @@ def control(host: Host, secret: str) -> ASGIApp:
     @app.post("/releases/{release_id}/wake", status_code=202)
     async def activate(release_id: str) -> None:
         host.activate(release_id)
+
+    @app.post("/releases/{release_id}/expect", status_code=202)
+    async def expect(release_id: str, workers: Annotated[int, Query(ge=0)]) -> None:
+        host.expect(release_id, workers)
 
     @app.post("/releases/{release_id}/distrust", status_code=202)
     async def distrust(release_id: str) -> None:

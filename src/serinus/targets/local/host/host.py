@@ -116,6 +116,11 @@ class Host:
         except KeyError:
             raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
 
+    def expect(self, release_id: str, workers: int) -> None:
+        """Has the release keep at least so many workers while it is active. Does nothing where it is not placed."""
+        if (controller := self._controllers.get(release_id)) is not None:
+            controller.least = workers
+
     def distrust(self, release_id: str) -> None:
         """Has the release served by the model's own `predict`, now or when it is placed. Durable. After OSError nothing
         has changed."""

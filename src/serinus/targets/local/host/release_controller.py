@@ -17,7 +17,7 @@ from serinus_runtime.process.last_words import ending
 from serinus_runtime.process.process_memory import Memory
 
 from serinus.core.disturbance import Cause
-from serinus.core.placement import Placement
+from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import USUAL, Release, Scale
 from serinus.targets.local.host import release_status as now_is
 from serinus.targets.local.host.limits import Limits
@@ -57,6 +57,8 @@ class ReleaseController:
         self.scale = scale
         """The present scale. Workers that were started earlier may have another one, until `renew` has replaced
         them."""
+        self.least = 0
+        """The number of workers that it has at the least while it is active. The next host is told again."""
         self.warm_until = 0.0
         """The earliest time at which it may be scaled to zero, by the loop's clock."""
         self._launcher = launcher
@@ -122,6 +124,10 @@ class ReleaseController:
             long=self._status.long,
             scale=self.scale,
             scaled=self._scaled,
+            expected=self.least,
+            # Workers are forked within a fraction of a second, so those that there may be are as good as there.
+            capacity=self.most if state in (PlacementState.READY, PlacementState.SCALED_TO_ZERO) else 0,
+            most=self.most,
         )
 
     @property
@@ -162,11 +168,15 @@ class ReleaseController:
         )
 
     @property
+    def most(self) -> int:
+        """The largest number of workers that it may have."""
+        return max(min(self.scale.max_workers or self._limits.cores, self._limits.cores), 1)
+
+    @property
     def _scaled(self) -> bool:
         """Whether everything that answers for it has its present scale."""
-        most = min(self.scale.max_workers or self._limits.cores, self._limits.cores)
         fits = all(suits(one, self.scale) for one in self._workers.scales)
-        return fits and len(self._status.answering) <= max(most, 1)
+        return fits and len(self._status.answering) <= self.most
 
     def memory_limit(self, worker: Worker) -> int | None:
         """Returns the memory limit with which the worker was started. It is not stopped for exceeding a later one

@@ -136,7 +136,7 @@ class Surveyor:
                 self._seen[name] = _Seen(Demand(now, self.popularity(name)), Autoscaler(self._limits.cores))
             controller.starts.crowd = lambda: self._crowd.now
             seen = self._seen[name]
-            seen.scaler.bound(min(controller.scale.max_workers or self._limits.cores, self._limits.cores))
+            seen.scaler.bound(controller.most, controller.least)
             said = [_news(worker) for worker in controller.ready_workers]
             seen.waiting = sum(waiting for _, waiting, _ in said)
             seen.share = sum(used for _, _, used in said) / elapsed

@@ -47,6 +47,10 @@ class HostTarget:
         Raises NotFound if the release is not placed."""
         self._call("POST", f"/releases/{quote(release_id, safe='')}/activate")
 
+    def expect(self, release_id: str, workers: int) -> None:
+        """Has the release keep at least so many workers while it is active."""
+        self._call("POST", f"/releases/{quote(release_id, safe='')}/expect?workers={workers}")
+
     def distrust(self, release_id: str) -> None:
         """Has the release served the long way, which uses only MLflow's own predict, now and whenever it is placed."""
         self._call("POST", f"/releases/{quote(release_id, safe='')}/distrust")
