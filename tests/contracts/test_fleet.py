@@ -118,3 +118,13 @@ def test_of_a_place_that_is_not_there_any_more_any_model_may_have_changed(fleet:
     fleet.publish("card-fraud", LIVE, who="anna", why="live")
     mark, _ = fleet.changes(None)
     assert fleet.changes("f" * len(mark)) == (mark, None)
+
+
+def test_what_serinus_has_written_is_no_merge_of_a_person(fleet: Fleet) -> None:
+    mark, merged = fleet.merged(None)
+    assert list(merged) == []
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
+    fleet.publish("card-fraud", LIVE, who="anna", why="live")
+    after, merged = fleet.merged(mark)
+    assert (after != mark, list(merged)) == (True, [])
+    assert fleet.merged("f" * len(after)) == (after, ())

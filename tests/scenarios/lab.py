@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from memory_log import MemoryLog
 from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.trials import rows_file
@@ -24,6 +25,7 @@ from serinus.core.disturbance import Disturbance
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable, Unbuildable
 from serinus.core.evidence import ArmCounts, HourCounts, Traffic
 from serinus.core.examination import GivenRows, Question, ReadRows, Rehearsal, VersionDifference
+from serinus.core.merged import Merged, MergedFile
 from serinus.core.people import Access, Actor
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.predictions import AnsweredRequest, Mark, OwnAnswer
@@ -499,8 +501,9 @@ class FakeFleet:
     specs: dict[str, str] = field(default_factory=dict)
     published: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     commits: list[tuple[str, str, str]] = field(default_factory=list)
-    pushes: int = 0
     """(model, who, why)"""
+    pushes: int = 0
+    brought: list[Merged] = field(default_factory=list)
 
     def read(self, model: str) -> str | None:
         return self.specs.get(model)
@@ -529,6 +532,19 @@ class FakeFleet:
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         return self.published.get(model)
+
+    def merge(self, one: Merged) -> None:
+        """By a person, on the server."""
+        self.brought.append(one)
+        if one.kind is MergedFile.SPEC and one.text is not None:
+            self.specs[one.model] = one.text
+        elif one.kind is MergedFile.SPEC:
+            self.specs.pop(one.model, None)
+        else:
+            self.push(one.model, yaml.safe_load(one.text) if one.text else None)
+
+    def merged(self, since: str | None) -> tuple[str, Sequence[Merged]]:
+        return str(len(self.brought)), self.brought[int(since) :] if since is not None else ()
 
 
 def _version(artifact: str) -> str:
@@ -700,6 +716,7 @@ class Lab:
             deploy_by_alias=self.desk.deploy_by_alias,
             news=news,
             roll_back=self.desk.roll_back,
+            take_merged=self.desk.take_merged,
         )
         self.rechecker = Rechecker(world or self.world, self.rescorer)
 
@@ -769,6 +786,7 @@ READS = frozenset(
         "in_force",
         "all_in_force",
         "changes",
+        "merged",
         "models_after",
         "aliases",
         "read",

@@ -18,7 +18,13 @@ class Deciders:
     def __init__(self, world: World, news: News, link: str, others: Mapping[str, Loop]) -> None:
         self._news = news
         desk = Desk(world, news)
-        self._engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news, roll_back=desk.roll_back)
+        self._engine = Engine(
+            world,
+            deploy_by_alias=desk.deploy_by_alias,
+            news=news,
+            roll_back=desk.roll_back,
+            take_merged=desk.take_merged,
+        )
         # This comes before the engine's loop, so that no event is missed.
         self._deliveries = [Delivery(world, RegistryTags(world, link))]
         loops: dict[str, Loop] = {"engine": self._engine.run, "outcomes": OutcomeReader(world).run, **others}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from waiting import free_port
+from waiting import free_port, wait_until
 
 from serinus.backends.git import GitFleet, GitRendered, Overtaken, Remote
 from serinus.backends.git.command import Git
 from serinus.backends.git.repository import Repository
 from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.core.merged import MergedFile
 
 
 def git(path: Path, *arguments: str) -> str:
@@ -173,18 +175,17 @@ def test_it_goes_on_once_the_hook_allows_it(fleet: GitFleet, server: Path, monke
     assert git(server, "show", "main:models/card-fraud.yaml") == "a: 1"
 
 
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("file:///nowhere/fleet.git", "has no repository"),
-        ("git://127.0.0.1:{port}/fleet.git", "does not answer"),
-    ],
-)
+def test_a_repository_that_is_not_there_is_said(tmp_path: Path) -> None:
+    fleet = GitFleet(tmp_path / "fleet", Remote("file:///nowhere/fleet.git"))
+    with pytest.raises(Unavailable, match="has no repository for 'main' of file:///nowhere/fleet.git"):
+        fleet.write("card-fraud", "a: 1\n", who="anna", why="")
+
+
 def test_a_server_that_is_away_is_said_and_is_not_asked_again_at_once(
-    tmp_path: Path, address: str, words: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = GitFleet(tmp_path / "fleet", Remote(address.format(port=free_port())))
-    with pytest.raises(Unavailable, match=words) as away:
+    fleet = GitFleet(tmp_path / "fleet", Remote(f"git://127.0.0.1:{free_port()}/fleet.git"))
+    with pytest.raises(Unavailable, match="does not answer") as away:
         fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     asked: list[str] = []
     run = Git.run
@@ -337,3 +338,128 @@ def test_a_name_that_could_leave_its_folder_is_refused(rendered: GitRendered, na
     for model, release, file in ((name, "r", "f"), ("m", name, "f"), ("m", "r", name)):
         with pytest.raises(InvalidInput):
             rendered.write(model, release, {file: "a: 1\n"})
+
+
+# --- what people merge ------------------------------------------------------------------------------------
+
+
+def test_what_a_person_has_pushed_is_told_with_who_they_are(fleet: GitFleet, person: Person) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="")
+    mark, found = fleet.merged(None)
+    assert found == ()
+    commit = person.push({"models/card-fraud.yaml": "a: 2\n", "README.md": "Hello\n", "models/not a name.yaml": ""})
+    fleet.repository.fetch()
+    head, (one,) = fleet.merged(mark)
+    assert (one.model, one.kind, one.path, one.text) == (
+        "card-fraud",
+        MergedFile.SPEC,
+        "models/card-fraud.yaml",
+        "a: 2\n",
+    )
+    assert (one.commit, one.summary) == (commit, "By hand")
+    assert (one.author.name, one.author.owner, one.author.origin) == ("Carla", "carla@example.org", "git")
+    assert one.approver is None
+    assert fleet.merged(head) == (head, ())
+
+
+def test_in_an_empty_repository_everything_is_new(fleet: GitFleet, person: Person) -> None:
+    mark, _ = fleet.merged(None)
+    assert mark == ""
+    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    fleet.repository.fetch()
+    assert [one.path for one in fleet.merged(mark)[1]] == ["models/card-fraud.yaml"]
+
+
+def test_what_serinus_has_written_itself_or_after_somebody_is_not_told(fleet: GitFleet, person: Person) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="")
+    mark, _ = fleet.merged(None)
+    person.push({"models/card-fraud.yaml": "a: 2\n", "models/other.yaml": "b: 2\n"})
+    fleet.repository.fetch()
+    fleet.write("card-fraud", "a: 3\n", who="anna", why="")
+    fleet.publish("card-fraud", {"version": "7"}, who="anna", why="")
+    assert [one.path for one in fleet.merged(mark)[1]] == ["models/other.yaml"]
+
+
+def test_a_revert_of_what_is_live_is_told_as_such(fleet: GitFleet, person: Person) -> None:
+    fleet.publish("card-fraud", {"version": "6", "release": "card-fraud-6-abcdef"}, who="anna", why="")
+    fleet.publish("card-fraud", {"version": "7", "release": "card-fraud-7-abcdef"}, who="anna", why="")
+    mark, _ = fleet.merged(None)
+    git(person.clone, "pull", "--quiet", "origin", "main")
+    git(person.clone, "revert", "--no-edit", "HEAD")
+    git(person.clone, "push", "--quiet", "origin", "HEAD:main")
+    fleet.repository.fetch()
+    _, (one,) = fleet.merged(mark)
+    assert (one.kind, one.summary) == (MergedFile.LIVE, 'Revert "Make card-fraud 7 live"')
+    assert "card-fraud-6-abcdef" in (one.text or "")
+
+
+def test_a_deleted_file_is_told_without_a_text(fleet: GitFleet, person: Person) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="")
+    mark, _ = fleet.merged(None)
+    git(person.clone, "pull", "--quiet", "origin", "main")
+    person.push({"models/card-fraud.yaml": None})
+    fleet.repository.fetch()
+    assert [one.text for one in fleet.merged(mark)[1]] == [None]
+
+
+def as_person(person: Person, name: str, *arguments: str) -> None:
+    address = f"{name.lower()}@example.org"
+    environment = {**os.environ, "GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": address}
+    environment |= {"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": address}
+    subprocess.run(["git", "-C", person.clone, *arguments], check=True, env=environment, capture_output=True)
+
+
+@pytest.mark.parametrize("reviewed", [True, False])
+@pytest.mark.parametrize("way", ["merge", "rebase"])
+def test_who_merges_another_persons_branch_has_approved_it_where_reviews_are_enforced(
+    tmp_path: Path, server: Path, person: Person, way: str, reviewed: bool
+) -> None:
+    fleet = GitFleet(tmp_path / "fleet", Remote(str(server), reviewed=reviewed))
+    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    fleet.repository.fetch()
+    mark, _ = fleet.merged(None)
+    as_person(person, "Anna", "checkout", "--quiet", "-b", "shorter")
+    (person.clone / "models" / "card-fraud.yaml").write_text("a: 2\n")
+    as_person(person, "Anna", "commit", "--quiet", "-am", "A shorter timeout")
+    as_person(person, "Anna", "checkout", "--quiet", "main")
+    how = ("merge", "--no-ff", "-m", "Merge the branch 'shorter'") if way == "merge" else ("cherry-pick",)
+    as_person(person, "Dora", *how, "shorter")
+    as_person(person, "Dora", "push", "--quiet", "origin", "HEAD:main")
+    fleet.repository.fetch()
+    _, (one,) = fleet.merged(mark)
+    assert (one.author.name, one.author.owner) == ("Anna", "anna@example.org")
+    approver = one.approver.owner if one.approver else None
+    assert approver == ("dora@example.org" if reviewed else None)
+
+
+def test_who_merges_their_own_branch_has_not_approved_it(tmp_path: Path, server: Path, person: Person) -> None:
+    fleet = GitFleet(tmp_path / "fleet", Remote(str(server), reviewed=True))
+    mark, _ = fleet.merged(None)
+    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    fleet.repository.fetch()
+    _, (one,) = fleet.merged(mark)
+    assert (one.author.name, one.approver) == ("Carla", None)
+
+
+def test_the_server_is_followed_and_what_keeps_it_from_being_read_is_raised(
+    fleet: GitFleet, server: Path, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus.backends.git.fleet.FOLLOWED_EVERY", 0.05)
+    monkeypatch.setattr("serinus.backends.git.repository._QUIET", 0.0)
+    stop = threading.Event()
+    thread = threading.Thread(target=fleet.run, args=(stop,))
+    thread.start()
+    try:
+        person.push({"models/card-fraud.yaml": "a: 1\n"})
+        wait_until(lambda: fleet.read("card-fraud") == "a: 1\n")
+        server.rename(server.with_name("elsewhere"))
+        wait_until(lambda: fleet.repository.trouble is not None)
+        for ask in (fleet.changes, fleet.merged):
+            with pytest.raises(Unavailable, match="has no repository"):
+                ask(None)
+        server.with_name("elsewhere").rename(server)
+        wait_until(lambda: fleet.repository.trouble is None)
+        assert fleet.changes(None)[0]
+    finally:
+        stop.set()
+        thread.join()

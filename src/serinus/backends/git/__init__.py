@@ -3,6 +3,7 @@
 command       the git command line
 repository    a bare repository, also as the copy of a branch on a server
 remote        the server, and what it answers, in words
+merging       what people have changed
 fleet         specs, and what is live
 rendered      manifests that Argo CD applies
 bundles       a repository as one file

@@ -6,6 +6,8 @@ it, or the server that it is a copy of, and may push to it.
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +16,17 @@ from typing import Any
 
 import yaml
 
+from serinus.backends.git.merging import merged_between
 from serinus.backends.git.remote import Remote
 from serinus.backends.git.repository import BRANCH, Repository
-from serinus.core.errors import Refused, Unavailable
+from serinus.core.errors import Refused, SerinusError, Unavailable
+from serinus.core.merged import Merged
 from serinus.core.names import checked
+
+log = logging.getLogger(__name__)
+
+FOLLOWED_EVERY = 3.0
+"""The time, in seconds, after which the branch of the server is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ class GitFleet:
         return found if isinstance(found, dict) else None
 
     def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
-        head = self.repository.tip()
+        head = self._position()
         if since == head:
             return head, ()
         if not since or not head:
@@ -80,6 +89,29 @@ class GitFleet:
             return head, None
         paths = out.decode(errors="replace").split("\0")
         return head, {path.removeprefix("live/").removesuffix(".yaml") for path in paths if path}
+
+    def merged(self, since: str | None) -> tuple[str, Sequence[Merged]]:
+        head = self._position()
+        if since is None or since == head:
+            return head, ()
+        remote = self.repository.remote
+        return head, merged_between(self.repository, since, head, reviewed=remote is not None and remote.reviewed)
+
+    def run(self, stop: threading.Event) -> None:
+        """Reads the branch of the server every few seconds, until `stop` is set. What it finds is in `changes` and
+        `merged`, and what keeps it from reading is raised there."""
+        while not stop.wait(FOLLOWED_EVERY):
+            try:
+                self.repository.fetch()
+            except SerinusError as error:
+                log.debug("%s", error)
+            except Exception:
+                log.exception("The fleet repository could not be read from its server.")
+
+    def _position(self) -> str:
+        if self.repository.trouble is not None:
+            raise self.repository.trouble.with_traceback(None)
+        return self.repository.tip()
 
     def history(self, model: str, limit: int = 50) -> Sequence[Change]:
         """Returns the changes of the model's two files, newest first."""

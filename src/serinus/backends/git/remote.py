@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serinus.backends.git.command import GitFailed
-from serinus.core.errors import InvalidInput, SerinusError, Unavailable
+from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.text import one_line
 
 TRACKED = "refs/remotes/origin/main"
@@ -34,6 +34,9 @@ class Remote:
     credentials: Path | None = None
     """A file in the format of git-credential-store, for addresses that begin with `https`. It is read for each call.
     None: the address needs no credentials, or SSH has them."""
+    reviewed: bool = False
+    """The server lets nobody push to the branch whom somebody else has not reviewed. Who merges a change of another
+    person then has approved it."""
 
     def __post_init__(self) -> None:
         if "://" in self.url and urlsplit(self.url).password is not None:
@@ -55,6 +58,10 @@ class Remote:
     @property
     def ref(self) -> str:
         return f"refs/heads/{self.branch}"
+
+
+class Away(Unavailable):
+    """The server does not answer."""
 
 
 class Overtaken(Unavailable):
@@ -84,7 +91,7 @@ def is_behind(failure: GitFailed) -> bool:
     return _BEHIND.search(failure.output) is not None and "hook declined" not in failure.output
 
 
-def in_words(failure: GitFailed, remote: Remote) -> SerinusError:
+def in_words(failure: GitFailed, remote: Remote) -> Unavailable:
     """Returns the error for people."""
     where = f"'{remote.branch}' of {one_line(remote.url)}"
     if found := _REFUSED.search(failure.output):
@@ -106,7 +113,7 @@ def in_words(failure: GitFailed, remote: Remote) -> SerinusError:
             hint="Create it, or correct its address.",
             delay=_PATIENCE,
         )
-    return Unavailable(
+    return Away(
         f"The Git server does not answer for {where}: {_last(failure)}.",
         hint="Serving goes on meanwhile; the next attempt follows by itself.",
     )

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serinus.backends.git.command import Git, GitFailed, explain
-from serinus.backends.git.remote import SECONDS, TRACKED, Overtaken, Remote, has_no_branch, in_words, is_behind
+from serinus.backends.git.remote import SECONDS, TRACKED, Away, Overtaken, Remote, has_no_branch, in_words, is_behind
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.text import fit, harmless
 from serinus.lib import directories, locks
@@ -59,7 +59,9 @@ class Repository:
         """A commit, and the blobs in it by their paths, with which something that is published again is compared
         without starting Git."""
         self._fetched = float("-inf")
-        self._away: tuple[float, SerinusError] | None = None
+        self._away: tuple[float, Away] | None = None
+        self.trouble: SerinusError | None = None
+        """Why the branch of the server could not be read the last time."""
         self._create()
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -110,9 +112,15 @@ class Repository:
     def fetch(self) -> None:
         """Reads the branch of the server, where there is one. Raises Unavailable, and Refused where the repository here
         has commits of its own."""
-        if self.remote is not None:
+        if self.remote is None:
+            return
+        try:
             with self._locked():
                 self._fetch(self.remote)
+        except SerinusError as error:
+            self.trouble = error
+            raise
+        self.trouble = None
 
     def commit(self, edit: Edit, summary: str, *, who: str, why: str = "") -> str:
         """Commits what `edit` answers, if it changes something, and returns the newest commit.
@@ -219,7 +227,7 @@ class Repository:
             self._call(remote, "fetch", *options, remote.url, f"+{remote.ref}:{TRACKED}")
         except GitFailed as failure:
             if not has_no_branch(failure):
-                raise self._say_away(in_words(failure, remote)) from failure
+                raise self._said(in_words(failure, remote)) from failure
         found, here = self._resolved(TRACKED), self.tip()
         if tracked is None and here and found != here:
             self._join(remote, found, here)
@@ -259,7 +267,7 @@ class Repository:
         except GitFailed as failure:
             if is_behind(failure):
                 return False
-            raise self._say_away(in_words(failure, remote)) from failure
+            raise self._said(in_words(failure, remote)) from failure
         return True
 
     def _call(self, remote: Remote, *arguments: str) -> None:
@@ -268,12 +276,13 @@ class Repository:
         try:
             self._git.run(*remote.settings, *arguments, timeout=SECONDS)
         except Unavailable as error:
-            raise self._say_away(error) from error
+            raise self._said(Away(error.message, hint=error.hint, delay=error.delay)) from error
         self._away = None
 
-    def _say_away(self, error: SerinusError) -> SerinusError:
-        """Whoever asks next is told the same for a while, and does not wait for the server."""
-        self._away = time.monotonic() + _QUIET, error
+    def _said(self, error: Unavailable) -> Unavailable:
+        """Whoever asks next is told the same for a while, where the server is away, and does not wait for it."""
+        if isinstance(error, Away):
+            self._away = time.monotonic() + _QUIET, error
         return error
 
     def _move(self, commit: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
+
+from serinus.core.merged import Merged
 
 
 class Fleet(Protocol):
@@ -34,5 +36,14 @@ class Fleet(Protocol):
 
         The position is the `since` of the next call. None as the models: unknown. The method is polled, and is cheap
         where nothing has changed.
+        """
+        ...
+
+    def merged(self, since: str | None) -> tuple[str, Sequence[Merged]]:
+        """Returns the present position of the repository, and the files that other people have changed since `since`.
+
+        An empty position is that of an empty repository. A file that Serinus has written after them is left out, and so
+        is everything where `since` is None or is not there any more. The method is polled, and is cheap where nothing
+        has changed.
         """
         ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from serinus.core.merged import Merged
 from serinus.core.people import Actor
 from serinus.engine.commands.approvals import Approvals
 from serinus.engine.commands.deployments import Deployments
+from serinus.engine.commands.merges import Merges
 from serinus.engine.commands.orders import Orders
 from serinus.engine.commands.rollouts import Deployed, Rollouts
 from serinus.engine.commands.withdrawals import Withdrawals
@@ -29,6 +31,7 @@ class Desk:
         self._deployments = Deployments(world, rollouts, self._approvals)
         self._withdrawals = Withdrawals(world, rollouts)
         self._orders = Orders(world, rollouts, news)
+        self._merges = Merges(world, self._deployments, self._withdrawals)
 
     def deploy(
         self,
@@ -54,6 +57,15 @@ class Desk:
         already.
         """
         self._deployments.deploy_by_alias(model, version)
+
+    def take_merged(self, merged: Merged) -> None:
+        """Carries out what a person has changed in the fleet repository.
+
+        A spec is deployed with the version that has the alias `challenger`, or else with the live one, and replaces a
+        rollout in flight. What is live is rolled back to the release that the file names. Nothing happens where it was
+        carried out already.
+        """
+        self._merges.take(merged)
 
     def initial_spec(self, model: str) -> str:
         """Returns the spec that `serinus init` writes: the one in the fleet repository, or else a first one.

@@ -10,7 +10,7 @@ from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.evidence import Watch
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import USUAL, Release, Scale
-from serinus.core.rollout import ModelState, Phase, Rollout
+from serinus.core.rollout import Kind, ModelState, Phase, Rollout
 from serinus.core.routing import Routing
 from serinus.delivery import AliasReading, routing_of, step_watch
 from serinus.engine.distrust import shortcut_of
@@ -85,7 +85,7 @@ class Converger:
             ("routing", lambda: self._route(state, rollout, placements)),
             ("scale", lambda: _scale_missing(state, placements)),
             ("aliases", lambda: self._alias(state.model, rollout, reading)),
-            ("fleet repository", lambda: self._publish(state)),
+            ("fleet repository", lambda: self._publish(state, rollout)),
         )
         unsettled = []
         for name, make in parts:
@@ -149,10 +149,12 @@ class Converger:
                 self._world.registry.set_alias(model, alias, version)
         return ""
 
-    def _publish(self, state: ModelState) -> str:
+    def _publish(self, state: ModelState, rollout: Rollout | None) -> str:
         live = live_of(state)
         if live is None:
             return ""
+        if rollout is not None and rollout.kind is Kind.ROLLBACK and rollout.status.phase is Phase.PLACE:
+            return ""  # Git may say already what will be live.
         if self._published.get(state.model) == live:
             return ""
         self._world.fleet.publish(state.model, live, who=state.who, why=state.why)

@@ -35,6 +35,7 @@ from serinus.engine.reconcile.aliases import Aliases, DeployByAlias
 from serinus.engine.reconcile.capacity import Capacity
 from serinus.engine.reconcile.converge import Converger, ensure, place, wanted_releases
 from serinus.engine.reconcile.jobs import Jobs
+from serinus.engine.reconcile.merges import Merges, TakeMerged
 from serinus.engine.reconcile.observe import Observer
 from serinus.engine.reconcile.watching import RollBack, Watcher
 from serinus.engine.world import World
@@ -51,7 +52,7 @@ TRANSITIONS_A_TICK = 8
 
 
 class Engine:
-    """Reconciles all models. `deploy_by_alias`, `news` and `roll_back` are those of the desk.
+    """Reconciles all models. `deploy_by_alias`, `news`, `roll_back` and `take_merged` are those of the desk.
 
     Without `roll_back` no release is watched after its promotion.
     """
@@ -63,12 +64,14 @@ class Engine:
         deploy_by_alias: DeployByAlias | None = None,
         news: News | None = None,
         roll_back: RollBack | None = None,
+        take_merged: TakeMerged | None = None,
     ) -> None:
         self._world = world
         self._watcher = Watcher(world, roll_back) if roll_back else None
         self._news = news or News()
         self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
+        self._merges = Merges(world, take_merged)
         self._converger = Converger(world)
         self._capacity = Capacity(world)
         self._aliases = Aliases(world, deploy_by_alias)
@@ -119,6 +122,7 @@ class Engine:
         if self._wanted is None:  # After a start it is unknown of every model whether it matches its status.
             self._wanted = {state.model: () for state in store.models()}
             news |= self._wanted.keys()
+        self._take_merged()
         self._create_pending()
         rollouts = {r.model: r for r in store.in_flight()}
         self._bad = distrusted(store).keys()
@@ -215,6 +219,17 @@ class Engine:
             return set()
         self.trouble.pop("fleet repository", None)
         return set(self._wanted or ()) if changed is None else set(self._wanted or ()) & set(changed)
+
+    def _take_merged(self) -> None:
+        """Carries out what people have merged, and says what could not be."""
+        try:
+            self._merges.read()
+        except TemporaryError as error:
+            self.trouble["merges"] = (str(error),)
+            return
+        self.trouble["merges"] = tuple(self._merges.refused)
+        if not self.trouble["merges"]:
+            del self.trouble["merges"]
 
     def _read_placements(self, rollouts: Mapping[str, Rollout], *, at_once: bool) -> set[str]:
         """Returns the models whose placements have changed.

@@ -1,0 +1,103 @@
+"""Changes that people bring into the fleet repository are orders."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from serinus.core.errors import SerinusError, TemporaryError
+from serinus.core.events import Event
+from serinus.core.merged import Merged, MergedFile
+from serinus.engine.policies import digest_of
+from serinus.engine.world import World
+
+log = logging.getLogger(__name__)
+
+EVERY = timedelta(seconds=5)
+"""The time after which the fleet repository is read again."""
+_SEEN = "merges-seen"
+"""The setting with the position up to which changes were carried out."""
+_REFUSED = "merge-refused."
+
+TakeMerged = Callable[[Merged], None]
+"""Carries out a change, once or again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    words: str
+    digest: str
+    """Of the spec."""
+
+
+class Merges:
+    """Reads what people have changed. `take` None: nothing is carried out.
+
+    What was in the repository when Serinus first saw it is no order.
+    """
+
+    def __init__(self, world: World, take: TakeMerged | None) -> None:
+        self._world = world
+        self._take = take
+        self._read: datetime | None = None
+        found = world.store.settings(_REFUSED)
+        self._refused = {
+            key.removeprefix(_REFUSED): _Refusal(**json.loads(text)) for key, text in found.items() if text
+        }
+
+    @property
+    def refused(self) -> Sequence[str]:
+        """Why specs that people have merged could not be deployed, until they are corrected."""
+        return [one.words for one in self._refused.values()]
+
+    def read(self) -> None:
+        """Carries out what people have changed since the last time. Nothing where that was a short time ago. Raises
+        TemporaryError: what was not carried out yet will be."""
+        now = self._world.clock.now()
+        if self._take is None or (self._read is not None and now - self._read < EVERY):
+            return
+        self._read = now
+        seen = self._world.store.setting(_SEEN)
+        head, merged = self._world.fleet.merged(seen)
+        if head == seen:
+            return
+        for one in merged:
+            # The order comes first. One that was only stored as seen would be lost in a crash.
+            self._carry_out(self._take, one)
+        self._forget_corrected()
+        self._world.store.set_setting(_SEEN, head)
+
+    def _carry_out(self, take: TakeMerged, one: Merged) -> None:
+        try:
+            take(one)
+        except TemporaryError:
+            raise
+        except SerinusError as error:
+            self._refuse(one, str(error))
+        except Exception as error:
+            log.exception("the change of %s in %s failed", one.path, one.commit)
+            self._refuse(one, f"an error, {type(error).__name__}; see logs/control.log.")
+        else:
+            self._keep(one.model, None)
+
+    def _refuse(self, one: Merged, why: str) -> None:
+        words = f"{one.path}, which {one.author.shown} changed in {one.commit[:10]}, is not carried out: {why}"
+        if one.kind is MergedFile.SPEC:  # What is live is written again.
+            self._keep(one.model, _Refusal(words, digest_of(one.text or "")))
+        self._world.store.emit([Event(self._world.clock.now(), one.model, None, "merge-refused", words)])
+
+    def _keep(self, model: str, refusal: _Refusal | None) -> None:
+        if refusal is not None:
+            self._refused[model] = refusal
+        elif self._refused.pop(model, None) is None:
+            return
+        self._world.store.set_setting(_REFUSED + model, json.dumps(asdict(refusal)) if refusal else "")
+
+    def _forget_corrected(self) -> None:
+        """Also a deployment with another spec corrects it."""
+        for model, refusal in list(self._refused.items()):
+            if digest_of(self._world.fleet.read(model) or "") != refusal.digest:
+                self._keep(model, None)
