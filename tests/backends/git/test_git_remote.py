@@ -14,7 +14,7 @@ from waiting import free_port, wait_until
 from serinus.backends.git import GitFleet, GitRendered, Overtaken, Remote
 from serinus.backends.git.command import Git
 from serinus.backends.git.repository import Repository
-from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.core.errors import InvalidInput, Refused, Superseded, Unavailable
 from serinus.core.merged import MergedFile
 
 
@@ -177,7 +177,7 @@ def test_it_goes_on_once_the_hook_allows_it(fleet: GitFleet, server: Path, monke
 
 def test_a_repository_that_is_not_there_is_said(tmp_path: Path) -> None:
     fleet = GitFleet(tmp_path / "fleet", Remote("file:///nowhere/fleet.git"))
-    with pytest.raises(Unavailable, match="has no repository for 'main' of file:///nowhere/fleet.git"):
+    with pytest.raises(Unavailable, match=r"has no repository for 'main' of file:///nowhere/fleet\.git"):
         fleet.write("card-fraud", "a: 1\n", who="anna", why="")
 
 
@@ -338,6 +338,24 @@ def test_a_name_that_could_leave_its_folder_is_refused(rendered: GitRendered, na
     for model, release, file in ((name, "r", "f"), ("m", name, "f"), ("m", "r", name)):
         with pytest.raises(InvalidInput):
             rendered.write(model, release, {file: "a: 1\n"})
+
+
+def test_who_may_not_write_any_more_is_asked_before_each_commit(tmp_path: Path, server: Path) -> None:
+    """A control plane whose term has ended."""
+    allowed = [True]
+
+    def may_write() -> None:
+        if not allowed[0]:
+            raise Superseded("Another control plane decides.")
+
+    rendered = GitRendered(Repository(tmp_path / "fleet", Remote(str(server))), "east", may_write=may_write)
+    rendered.write("card-fraud", "card-fraud-7", {"deployment.yaml": "a: 1\n"})
+    allowed[0] = False
+    with pytest.raises(Superseded):
+        rendered.write("card-fraud", "card-fraud-7", {"deployment.yaml": "a: 2\n"})
+    with pytest.raises(Superseded):
+        rendered.remove(["card-fraud-7"])
+    assert git(server, "show", "main:rendered/east/card-fraud/card-fraud-7/deployment.yaml") == "a: 1"
 
 
 # --- what people merge ------------------------------------------------------------------------------------

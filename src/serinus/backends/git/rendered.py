@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from serinus.backends.git.repository import Repository
 from serinus.core.names import checked
@@ -19,9 +19,10 @@ class GitRendered:
     where nothing was committed.
     """
 
-    def __init__(self, repository: Repository, cluster: str) -> None:
-        """Raises InvalidInput where `cluster` cannot be the name of a folder."""
-        self._repository = repository
+    def __init__(self, repository: Repository, cluster: str, *, may_write: Callable[[], object] = lambda: None) -> None:
+        """`may_write` is called just before each commit, which is not made where it raises. Raises InvalidInput where
+        `cluster` cannot be the name of a folder."""
+        self._repository, self._may_write = repository, may_write
         self._under = f"rendered/{checked(cluster)}/"
 
     def write(self, model: str, release: str, files: Mapping[str, str]) -> str:
@@ -30,6 +31,7 @@ class GitRendered:
         wanted = {f"{folder}{checked(name)}": text for name, text in files.items()}
 
         def edit(there: Mapping[str, str]) -> Mapping[str, str | None]:
+            self._may_write()
             gone = {path for path in there if path.startswith(folder)} - wanted.keys()
             return {**wanted, **dict.fromkeys(gone)}
 
@@ -39,6 +41,7 @@ class GitRendered:
         """Removes the folders of these releases, in one commit, and returns the newest commit."""
 
         def edit(there: Mapping[str, str]) -> Mapping[str, str | None]:
+            self._may_write()
             return dict.fromkeys(path for path in there if self._release_of(path) in releases)
 
         named = ", ".join(sorted(releases)[:_NAMED])

@@ -280,7 +280,7 @@ class Repository:
         self._away = None
 
     def _said(self, error: Unavailable) -> Unavailable:
-        """Whoever asks next is told the same for a while, where the server is away, and does not wait for it."""
+        """Notes that the server is away. The next callers get the same error for a while, and do not wait for it."""
         if isinstance(error, Away):
             self._away = time.monotonic() + _QUIET, error
         return error

@@ -30,7 +30,7 @@ TakeMerged = Callable[[Merged], None]
 class _Refusal:
     words: str
     digest: str
-    """Of the spec."""
+    """The digest of the spec."""
 
 
 class Merges:

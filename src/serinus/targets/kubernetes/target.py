@@ -120,6 +120,7 @@ class KubernetesTarget:
         self._placing.wish(release, scale)
 
     def remove(self, release_id: str) -> None:
+        self._there()  # Raises where the API server does not answer.
         self._placing.forget(release_id)
         if self._applier.remove(release_id):
             self._deployments.drop(object_name(release_id))
