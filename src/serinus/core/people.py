@@ -20,7 +20,7 @@ class Access(StrEnum):
 class Actor:
     """The author of an act: the token's `name`, its role and the `origin` of the request.
 
-    `origin` is an address, `local socket`, `alias` or `engine`.
+    `origin` is an address, `local socket`, `alias`, `git` or `engine`.
     """
 
     name: str

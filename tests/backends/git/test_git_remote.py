@@ -450,6 +450,37 @@ def test_who_merges_another_persons_branch_has_approved_it_where_reviews_are_enf
     assert approver == ("dora@example.org" if reviewed else None)
 
 
+def test_what_another_control_plane_has_seen_is_not_told_again(
+    fleet: GitFleet, person: Person, server: Path, tmp_path: Path
+) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="")
+    mark, _ = fleet.merged(None)
+    other = GitFleet(tmp_path / "other", Remote(str(server)))
+    other.repository.fetch()
+    person.push({"models/card-fraud.yaml": "a: 2\n"})
+    fleet.repository.fetch()
+    seen, merged = fleet.merged(mark)
+    assert len(merged) == 1
+    assert other.merged(seen) == (seen, ()), "it has read less itself"
+    behind = GitFleet(tmp_path / "behind", Remote(str(server)))
+    behind.repository.fetch()
+    server.rename(server.with_name("elsewhere"))
+    with pytest.raises(Unavailable):
+        behind.merged("f" * len(seen))
+
+
+def test_where_the_history_was_rewritten_what_is_new_in_it_is_told(fleet: GitFleet, person: Person) -> None:
+    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    fleet.repository.fetch()
+    mark, _ = fleet.merged(None)
+    (person.clone / "models" / "card-fraud.yaml").write_text("a: 2\n")
+    git(person.clone, "commit", "--quiet", "--amend", "-am", "Another beginning")
+    git(person.clone, "push", "--quiet", "--force", "origin", "HEAD:main")
+    fleet.repository.fetch()
+    head, (one,) = fleet.merged(mark)
+    assert (head != mark, one.text) == (True, "a: 2\n")
+
+
 def test_who_merges_their_own_branch_has_not_approved_it(tmp_path: Path, server: Path, person: Person) -> None:
     fleet = GitFleet(tmp_path / "fleet", Remote(str(server), reviewed=True))
     mark, _ = fleet.merged(None)

@@ -25,7 +25,7 @@ from serinus.core.names import checked
 
 log = logging.getLogger(__name__)
 
-FOLLOWED_EVERY = 3.0
+FOLLOWED_EVERY = 5.0
 """The time, in seconds, after which the branch of the server is read again."""
 
 
@@ -94,6 +94,12 @@ class GitFleet:
         head = self._position()
         if since is None or since == head:
             return head, ()
+        if since and not self.repository.contains(since, head):
+            # Another control plane may have read more. Otherwise the history was rewritten.
+            self.repository.fetch()
+            head = self.repository.tip()
+            if head and self.repository.contains(head, since):
+                return since, ()
         remote = self.repository.remote
         return head, merged_between(self.repository, since, head, reviewed=remote is not None and remote.reviewed)
 

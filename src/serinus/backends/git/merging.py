@@ -13,6 +13,8 @@ from serinus.core.people import Access, Actor
 from serinus.core.text import one_line
 
 _FOLDERS = {"models": MergedFile.SPEC, "live": MergedFile.LIVE}
+_LONGEST = 200
+"""The largest number of characters of a name or a summary that are kept."""
 _FORM = "%H%x00%P%x00%an%x00%ae%x00%cn%x00%ce%x00%s"
 
 
@@ -89,7 +91,7 @@ def _merged(repository: Repository, path: str, commit: _Commit, reviewed: bool) 
         path,
         repository.show(path),
         commit.id,
-        one_line(commit.summary),
+        one_line(commit.summary)[:_LONGEST],
         author,
         approver if reviewed and not approver.may_be(author) else None,
     )
@@ -110,4 +112,4 @@ def _people(repository: Repository, commit: _Commit) -> tuple[Actor, Actor]:
 
 def _actor(person: tuple[str, str], access: Access) -> Actor:
     name, address = person
-    return Actor(one_line(name) or "unknown", access, origin="git", owner=one_line(address))
+    return Actor(one_line(name)[:_LONGEST] or "unknown", access, origin="git", owner=one_line(address)[:_LONGEST])

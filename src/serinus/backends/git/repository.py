@@ -97,6 +97,14 @@ class Repository:
         except GitFailed as failure:
             raise explain(failure, self.path) from failure
 
+    def contains(self, commit: str, head: str) -> bool:
+        """Whether `commit` is `head` or in its history. False as well: it is not in the repository."""
+        try:
+            self._git.run("merge-base", "--is-ancestor", commit, head)
+        except GitFailed:
+            return False
+        return True
+
     def blobs(self, commit: str) -> Mapping[str, str]:
         """Returns the ids of the files of a commit, by path; of no commit, which is empty, none."""
         listed, blobs = self._listed
@@ -232,33 +240,24 @@ class Repository:
         if tracked is None and here and found != here:
             self._join(remote, found, here)
         elif found is not None and found != here:
-            self._git.run("update-ref", BRANCH, found)
+            self.ask("update-ref", BRANCH, found)
         self._fetched = time.monotonic()
 
     def _join(self, remote: Remote, found: str | None, here: str) -> None:
         """Brings a repository that had no remote before together with the branch of the server."""
-        if found is not None and self._holds(found, here):
-            self._git.run("update-ref", BRANCH, found)
-        elif found is None or self._holds(here, found):
+        if found is not None and self.contains(here, found):
+            self.ask("update-ref", BRANCH, found)
+        elif found is None or self.contains(found, here):
             if self._pushed(remote, here):
                 self._move(here)
         else:
-            with contextlib.suppress(GitFailed):
-                self._git.run("update-ref", "-d", TRACKED)
+            self.ask("update-ref", "-d", TRACKED)
             raise Refused(
                 f"The fleet repository {self.path} has commits that '{remote.branch}' of {remote.url} does not have, "
                 "and the other way round.",
                 hint=f"Bring them together: clone {remote.url}, pull {self.path} with --allow-unrelated-histories, "
                 "and push.",
             )
-
-    def _holds(self, commit: str, other: str) -> bool:
-        """Whether `other` is in the history of `commit`."""
-        try:
-            self._git.run("merge-base", "--is-ancestor", other, commit)
-        except GitFailed:
-            return False
-        return True
 
     def _pushed(self, remote: Remote, commit: str) -> bool:
         """Pushes the commit. False: somebody else has pushed meanwhile."""
@@ -286,8 +285,8 @@ class Repository:
         return error
 
     def _move(self, commit: str) -> None:
-        self._git.run("update-ref", TRACKED, commit)
-        self._git.run("update-ref", BRANCH, commit)
+        self.ask("update-ref", TRACKED, commit)
+        self.ask("update-ref", BRANCH, commit)
         self._fetched = time.monotonic()
 
     # --- how ----------------------------------------------------------------------------------------------
