@@ -40,13 +40,15 @@ def _own_stdout() -> Any:
 
 
 def confined(config: Mapping[str, Any], *own: Path, kind: str = permitted.TRIAL) -> None:
-    """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}), and allows
-    imports of the environment's packages. `own` must be readable as well. `kind` is one of `permitted`."""
+    """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?,
+    "landlock_required"?}), and allows imports of the environment's packages. `own` must be readable as well. `kind` is
+    one of `permitted`."""
     scratch = Path(config["scratch"])
     confine.prepare(scratch)
     if config.get("confine", True):
         readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
         # A forked process keeps all, because libraries that are already imported may use some.
         keep = None if confine.has_packages() else (_kept,)
-        confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"), kind=kind)
+        required = config.get("landlock_required", True)
+        confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"), kind=kind, required=required)
     confine.with_packages()

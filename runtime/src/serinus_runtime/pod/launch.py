@@ -16,13 +16,24 @@ from serinus_runtime.pod.release import REQUIRED, Release
 from serinus_runtime.process import starting
 from serinus_runtime.process.in_memory import in_memory
 
-_OF_THE_IMAGE = ("LD_LIBRARY_PATH",)
+OF_THE_IMAGE = ("LD_LIBRARY_PATH",)
 """Variables of the container that interpreters need. They name where the image has the shared library of Python."""
 # The prefix makes `site` find the packages of the environment. The process asks `site` for them after it is confined.
 _ENTRY = (
     "import sys; sys.path.insert(0, {runtime!r}); sys.prefix = sys.exec_prefix = {environment!r}; "
     "from serinus_runtime.{module} import main; main()"
 )
+
+RUNTIME = Path(str(serinus_runtime.__file__)).parent.parent
+"""The directory that holds this package."""
+
+
+def command(environment: Path | None, module: str, argument: str) -> Sequence[str]:
+    """Returns the command that runs `serinus_runtime.<module>` with the interpreter of this process and the packages of
+    `environment`. None: it has no packages."""
+    prefix = sys.prefix if environment is None else str(environment)
+    entry = _ENTRY.format(runtime=str(RUNTIME), environment=prefix, module=module)
+    return [sys.executable, "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, argument]
 
 
 class Launcher:
@@ -34,7 +45,6 @@ class Launcher:
         self.output = output
         self.landlock = landlock.abi()
         """The ABI of the kernel's Landlock, or 0 if it has none."""
-        self._runtime = Path(str(serinus_runtime.__file__)).parent.parent
 
     @property
     def zygote_scratch(self) -> Path:
@@ -87,13 +97,13 @@ class Launcher:
         python, told = Path(sys.executable), in_memory(config)
         try:
             process = starting.start(
-                self._command(python, module, f"/proc/self/fd/{told}"),
+                command(self.release.paths.environment, module, f"/proc/self/fd/{told}"),
                 python,
                 Path(config["scratch"]),
                 printed.end,
                 printed.end,
                 (told, *passed),
-                _OF_THE_IMAGE,
+                OF_THE_IMAGE,
             )
         finally:
             os.close(told)
@@ -102,15 +112,10 @@ class Launcher:
         starting.limit(child.pid)
         return child
 
-    def _command(self, python: Path, module: str, argument: str) -> list[str]:
-        environment = str(self.release.paths.environment)
-        entry = _ENTRY.format(runtime=str(self._runtime), environment=environment, module=module)
-        return [str(python), "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, argument]
-
     def _readable(self) -> Sequence[str]:
         paths = self.release.paths
         graph = [str(paths.graph)] if self.release.compiled else []
-        return [str(self._runtime), str(paths.artifact), *graph, "/etc/ssl"]
+        return [str(RUNTIME), str(paths.artifact), *graph, "/etc/ssl"]
 
     @property
     def _landlock_required(self) -> bool:

@@ -7,39 +7,33 @@ the last line of the output, and the container's termination message.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import resource
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Any, NoReturn
 
+from serinus_runtime.pod.container import be_private, end
 from serinus_runtime.pod.output import Output
 from serinus_runtime.pod.processors import processors
 from serinus_runtime.pod.release import InvalidRelease, Paths, Release, read
 from serinus_runtime.pod.slots import Slot, bound
 from serinus_runtime.pod.supervisor import Supervisor
 
-_LONGEST_MESSAGE = 4096
-"""The number of bytes of a termination message that Kubernetes keeps."""
-_PR_SET_DUMPABLE = 4
-
 
 def main() -> None:
     signal.signal(signal.SIGTERM, _nothing_to_drain)
     output = Output()
-    _be_private()
+    be_private()
     try:
         release = read(os.environ)
     except InvalidRelease as error:
-        _end(output, Paths().termination_log, 2, str(error))
+        end(output, Paths().termination_log, 2, str(error))
     for name in release.unknown:
         output.say(f"the field {name} is not known to this version, and is passed over")
     reason = _served(release, output)
     if reason:
-        _end(output, release.paths.termination_log, 1, f"{release.release} does not come up: {reason}")
+        end(output, release.paths.termination_log, 1, f"{release.release} does not come up: {reason}")
 
 
 def _served(release: Release, output: Output) -> str:
@@ -58,23 +52,6 @@ def _served(release: Release, output: Output) -> str:
         return f"the supervisor failed ({type(error).__name__})"
 
 
-def _be_private() -> None:
-    """Keeps other processes of the same user from reading this one, and disables core dumps."""
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def _nothing_to_drain(*_: Any) -> NoReturn:
     """Handles SIGTERM before anything is served."""
     sys.exit(0)
-
-
-def _end(output: Output, log: Path, status: int, text: str) -> NoReturn:
-    output.say(text)
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)  # never made here
-    except OSError:
-        sys.exit(status)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode()[:_LONGEST_MESSAGE])
-    sys.exit(status)
