@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -169,6 +170,37 @@ def test_the_configuration_is_what_a_pod_needs(builder: Builder, release: Releas
     blobs = [builder.document(reference, one["digest"], "blobs") for one in manifest["layers"]]
     found = [f"sha256:{hashlib.sha256(gzip.decompress(one)).hexdigest()}" for one in blobs]
     assert config["rootfs"]["diff_ids"] == found
+
+
+def test_an_image_for_trials_has_the_layers_of_the_release(
+    builder: Builder, release: Release, environments: list[str], proxy: Proxy
+) -> None:
+    images = builder.images()
+    tried = images.for_trial(release.artifact_digest, release.environment_digest)
+    assert tried.repository == f"{builder.prefix}/trials"
+    proxy.requests.clear()
+    assert images.for_trial(release.artifact_digest, release.environment_digest) == tried
+    assert [method for method, _ in proxy.requests] == ["GET"]
+    assert images.for_trial(release.artifact_digest, environments[1]) != tried
+    released = images.build_and_push(release)
+    assert builder.manifest(released)["layers"] == builder.manifest(tried)["layers"]
+    # The layer of the model was not sent again.
+    own = builder.manifest(tried)["layers"][-1]["digest"]
+    assert not [path for method, path in proxy.requests if method == "PUT" and own in unquote(path)]
+
+
+def test_an_image_to_scan_a_model_in_has_no_environment(builder: Builder, release: Release) -> None:
+    layers = builder.layers(builder.images().for_trial(release.artifact_digest, None))
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for layer, name in zip(
+        layers,
+        [
+            "etc/os-release", f"opt/python/bin/python{version}",
+            "opt/serinus/runtime/serinus_runtime/pod/question.py", "opt/model/MLmodel",
+        ],
+        strict=True,
+    ):  # fmt: skip
+        assert name in layer
 
 
 def test_an_image_that_is_there_is_answered_at_once(builder: Builder, release: Release, proxy: Proxy) -> None:

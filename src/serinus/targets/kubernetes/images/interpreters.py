@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from serinus.targets.kubernetes.images import contents, trees
 _MACHINES = {62: "linux/amd64", 183: "linux/arm64"}
 """`e_machine` of ELF -> platform."""
 _OF_UV = {"linux/amd64": "linux-x86_64-gnu", "linux/arm64": "linux-aarch64-gnu"}
+THIS_PYTHON = LockedEnvironment(
+    "", ".".join(map(str, sys.version_info[:3])), Path(sys.base_prefix, "bin", "python3"), ()
+)
+"""The interpreter that runs Serinus, with no packages."""
 
 
 class Interpreters:

@@ -33,10 +33,11 @@ class Pusher:
     _mounts: bool = True
     """Whether the registry mounts; where it does not, everything is sent to each repository itself."""
 
-    def own(self, repository: str, key: str, make: Make) -> Layer:
-        """Has the layer of `key`, which one image has, in `repository`."""
+    def own(self, repository: str, key: str, make: Make, source: str) -> Layer:
+        """Has the layer of `key`, which images of one model have, in `repository`. The repository `source` may have
+        it."""
         known = self.layers.known(key)
-        if known is None or not self.registry.has_blob(repository, known.digest):
+        if known is None or not self._present(repository, known.digest, source):
             known = self.layers.layer(key, make)
             self._send(repository, known.digest, self.layers.file(key))
         return known
