@@ -15,7 +15,6 @@ from serinus.core.placement import Placement, PlacementState
 from serinus.targets.kubernetes import troubles
 from serinus.targets.kubernetes.manifests import endpoint, placed
 from serinus.targets.kubernetes.manifests.names import RELEASE_LABEL
-from serinus.targets.kubernetes.manifests.pod import CONTAINER
 
 Object = Mapping[str, Any]
 
@@ -75,7 +74,7 @@ def placement(seen: Seen, workers: int) -> Placement | None:
 
 
 def _state(seen: Seen, live: Sequence[Object], ready: bool) -> tuple[PlacementState, str]:
-    found = [one for pod in live if (one := troubles.of_pod(pod, _about(seen.events, pod))) is not None]
+    found = [one for pod in live if (one := troubles.of_pod(pod, troubles.about(seen.events, pod))) is not None]
     if ready and _is_complete(seen.deployment):
         return PlacementState.READY, ""
     if ready:
@@ -90,18 +89,13 @@ def _state(seen: Seen, live: Sequence[Object], ready: bool) -> tuple[PlacementSt
     return PlacementState.STARTING, troubles.of_deployment(seen.deployment, seen.pods, live)
 
 
-def container_status(pod: Object) -> Object | None:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return next((one for one in statuses if one.get("name") == CONTAINER), None)
-
-
 def _restarts(pod: Object) -> int:
-    return int((container_status(pod) or {}).get("restartCount") or 0)
+    return int((troubles.container_status(pod) or {}).get("restartCount") or 0)
 
 
 def _backs_off(pod: Object) -> bool:
     """Whether the kubelet waits before it starts the container again, since it ends again and again."""
-    state = (container_status(pod) or {}).get("state") or {}
+    state = (troubles.container_status(pod) or {}).get("state") or {}
     return (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
 
 
@@ -115,17 +109,6 @@ def _ready_since(pod: Object) -> datetime | None:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _about(events: Iterable[Object], pod: Object) -> list[Object]:
-    """Those of this pod, the latest first."""
-    uid = pod["metadata"].get("uid")
-    own = [one for one in events if (one.get("involvedObject") or {}).get("uid") == uid]
-    return sorted(own, key=_when, reverse=True)
-
-
-def _when(event: Object) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
 
 
 def _is_complete(deployment: Object) -> bool:

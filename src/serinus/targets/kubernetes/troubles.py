@@ -6,7 +6,7 @@ The words of Kubernetes, of a registry and of a model are quoted in part, on one
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +28,33 @@ class Trouble:
 
 def of_pod(pod: Object, events: Sequence[Object]) -> Trouble | None:
     """`events`: its warnings, the latest first. None: nothing is wrong, as far as anybody says."""
-    status = pod.get("status") or {}
-    container = next((one for one in status.get("containerStatuses") or () if one.get("name") == CONTAINER), None)
+    container = container_status(pod)
     if container is not None:
         return _of_container(pod, container, events)
-    for condition in status.get("conditions") or ():
+    for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return _unschedulable(condition)
     return _of_events(events)
 
 
+def about(events: Iterable[Object], what: Object) -> list[Object]:
+    """The events of this object, the latest first."""
+    uid = what["metadata"].get("uid")
+    own = [one for one in events if (one.get("involvedObject") or {}).get("uid") == uid]
+    return sorted(own, key=_when, reverse=True)
+
+
+def _when(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
+
+
+def container_status(pod: Object) -> Object | None:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return next((one for one in statuses if one.get("name") == CONTAINER), None)
+
+
 def _unschedulable(condition: Object) -> Trouble:
-    message = _quoted(condition.get("message")).partition(" preemption:")[0].rstrip(". ")
+    message = quoted(condition.get("message")).partition(" preemption:")[0].rstrip(". ")
     return Trouble(f"no node has room for the pod: {message}" if message else "no node has room for the pod")
 
 
@@ -51,7 +66,7 @@ def _of_container(pod: Object, container: Object, events: Sequence[Object]) -> T
     if reason in _PULLING:
         return Trouble(_pulling(container, waiting))
     if reason in _CONFIGURING:
-        return Trouble(f"its container cannot be made: {_quoted(waiting.get('message')) or reason}")
+        return Trouble(f"its container cannot be made: {quoted(waiting.get('message')) or reason}")
     if ended is not None and not container.get("ready"):
         return _ended(pod, ended, events)
     if "running" in state and container.get("started") and not container.get("ready"):
@@ -77,7 +92,7 @@ def _pulling(container: Object, waiting: Object) -> str:
     cause = next((words for words, signs in _PULL_CAUSES.items() if re.search(signs, message, re.IGNORECASE)), "")
     image = one_line(str(container.get("image") or ""))
     why = f": {cause}" if cause else ""
-    return f"the image {image} cannot be pulled{why} ({_quoted(message) or waiting.get('reason')})"
+    return f"the image {image} cannot be pulled{why} ({quoted(message) or waiting.get('reason')})"
 
 
 _SIGNALS = {137: "SIGKILL", 139: "SIGSEGV", 134: "SIGABRT", 143: "SIGTERM"}
@@ -86,10 +101,10 @@ _SIGNALS = {137: "SIGKILL", 139: "SIGSEGV", 134: "SIGABRT", 143: "SIGTERM"}
 
 def _ended(pod: Object, ended: Object, events: Sequence[Object]) -> Trouble | None:
     """A container that has ended and is, or will be, started again."""
-    message = _last_line(ended.get("message"))
+    message = last_line(ended.get("message"))
     said = f": {message}" if message else ""
     if ended.get("reason") == "OOMKilled":
-        return Trouble(f"needed more memory than the {_memory_limit(pod)} of its pod, and was killed{said}", fatal=True)
+        return Trouble(f"needed more memory than the {memory_limit(pod)} of its pod, and was killed{said}", fatal=True)
     if ended.get("exitCode") == 0:
         return Trouble(f"its pod has ended, and is started again{said}")
     if ended.get("reason") == "ContainerStatusUnknown":
@@ -102,7 +117,8 @@ def _ended(pod: Object, ended: Object, events: Sequence[Object]) -> Trouble | No
     return Trouble(f"its pod ended {how}{said}", fatal=True)
 
 
-def _memory_limit(pod: Object) -> str:
+def memory_limit(pod: Object) -> str:
+    """Of its container, as its manifest has it."""
     for one in (pod.get("spec") or {}).get("containers") or ():
         limit = ((one.get("resources") or {}).get("limits") or {}).get("memory")
         if one.get("name") == CONTAINER and limit is not None:
@@ -116,14 +132,14 @@ _TELLING = frozenset({"FailedMount", "FailedCreatePodSandBox", "FailedScheduling
 def _of_events(events: Sequence[Object]) -> Trouble | None:
     for one in events:
         if one.get("reason") in _TELLING:
-            return Trouble(f"its pod does not start: {_quoted(one.get('message'))}")
+            return Trouble(f"its pod does not start: {quoted(one.get('message'))}")
     return None
 
 
 def _first(events: Sequence[Object], reason: str, words: str) -> str | None:
     for one in events:
         if one.get("reason") == reason and words.casefold() in str(one.get("message") or "").casefold():
-            return _quoted(one.get("message"))
+            return quoted(one.get("message"))
     return None
 
 
@@ -132,7 +148,7 @@ def of_deployment(deployment: Object, pods: Sequence[Object], live: Sequence[Obj
     conditions = {one.get("type"): one for one in (deployment.get("status") or {}).get("conditions") or ()}
     failure = conditions.get("ReplicaFailure")
     if failure is not None and failure.get("status") == "True":
-        return _not_created(_quoted(failure.get("message")))
+        return not_created(quoted(failure.get("message")))
     if (deployment.get("spec") or {}).get("replicas") == 0:
         return "somebody has scaled its Deployment to 0 pods; `kubectl scale --replicas=1` brings it back"
     if (deployment.get("spec") or {}).get("paused"):
@@ -149,7 +165,8 @@ _QUOTA = re.compile(r"exceeded quota: ([^,]+)")
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied')
 
 
-def _not_created(message: str) -> str:
+def not_created(message: str) -> str:
+    """Why there is no pod, by what the API server said to the controller that would have made it."""
     if found := _QUOTA.search(message):
         return f"the quota '{found[1]}' of the namespace is used up: {message}"
     if found := _WEBHOOK.search(message):
@@ -163,16 +180,16 @@ def _evicted(pods: Sequence[Object]) -> str:
     for pod in pods:
         status = pod.get("status") or {}
         if status.get("phase") == "Failed" and status.get("reason"):
-            return (
-                f"its pod was ended by the node ({one_line(str(status['reason']))}): {_quoted(status.get('message'))}"
-            )
+            return f"its pod was ended by the node ({one_line(str(status['reason']))}): {quoted(status.get('message'))}"
     return ""
 
 
-def _quoted(text: object) -> str:
+def quoted(text: object) -> str:
+    """Others' words, as they may be shown."""
     return one_line(str(text or ""))[:_LONGEST]
 
 
-def _last_line(text: object) -> str:
+def last_line(text: object) -> str:
+    """The last of others' words that is not empty."""
     lines = [line for line in str(text or "").splitlines() if line.strip()]
-    return _quoted(lines[-1]) if lines else ""
+    return quoted(lines[-1]) if lines else ""

@@ -23,6 +23,7 @@ KINDS = (
     "api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     "api.apps.v1.Deployment",
     "api.autoscaling.v2.HorizontalPodAutoscaler",
+    "api.batch.v1.Job",
     "api.coordination.v1.Lease",
     "api.core.v1.ConfigMap",
     "api.core.v1.Secret",

@@ -214,6 +214,11 @@ class Cluster:
             return False
         return True
 
+    def log(self, pod: str, namespace: str, container: str, lines: int) -> Iterator[str]:
+        """The last lines of what the container has printed. NotFound: there is no such pod."""
+        with self._using(Act("get", "pods/log", namespace, pod, self._server)):
+            yield from self._client.log(pod, namespace=namespace, container=container, tail_lines=lines, newlines=False)
+
     def watch(
         self,
         kind: Kind,

@@ -16,8 +16,8 @@ PORT = 8080
 HEALTH_PORT = 8081
 
 RELEASE_LABEL, MODEL_LABEL, ROLE_LABEL = "serinus/release", "serinus/model", "serinus/role"
-RELEASE_ROLE, GATEWAY_ROLE, CONTROL_ROLE = "release", "gateway", "control"
-"""Of pods. Releases answer gateways and the control plane alone."""
+RELEASE_ROLE, GATEWAY_ROLE, CONTROL_ROLE, TRIAL_ROLE = "release", "gateway", "control", "trial"
+"""Of pods. Releases answer gateways and the control plane alone. Trials answer nobody."""
 PART_OF = {"app.kubernetes.io/part-of": "serinus", "app.kubernetes.io/managed-by": "serinus"}
 
 _SERVICE = re.compile(r"(?P<service>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)\.(?P<namespace>[a-z0-9-]{1,63})\.svc:\d{1,5}")

@@ -1,0 +1,31 @@
+"""Models examined in Jobs of a cluster: which implementations that is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from serinus.core.home import Home
+from serinus.targets.kubernetes.cluster import Cluster
+from serinus.targets.kubernetes.images import Images
+from serinus.targets.kubernetes.jobs import ClusterTrials, Jobs, JobSettings
+from serinus.targets.local.host import Trials
+from serinus.wiring.local import RECHECK_BYTES, RECHECK_SECONDS
+
+_LEAST_SHARE = 0.01
+"""Of a processor, for what is done behind everything else."""
+
+
+def build_cluster_trials(home: Home, cluster: Cluster, settings: JobSettings, images: Images) -> ClusterTrials:
+    """Examines models whose files are in `home`. Files of rows, which hold no code, are read by a confined process
+    beside the control plane. Nothing is asked here."""
+
+    def image_of(artifact: str, environment: str | None) -> str:
+        return str(images.for_trial(artifact, environment))
+
+    return ClusterTrials(Jobs(cluster, settings), image_of, Trials(home))
+
+
+def build_cluster_rescorer(home: Home, cluster: Cluster, settings: JobSettings, images: Images) -> ClusterTrials:
+    """The same for the recheck. Its pods only get processors that are idle."""
+    behind = replace(settings, seconds=RECHECK_SECONDS, memory_bytes=RECHECK_BYTES, requested_share=_LEAST_SHARE)
+    return build_cluster_trials(home, cluster, behind, images)
