@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import polars as pl
+import pytest
 from mlflow import MlflowClient
 from whole_load import Load, wait_until
 
@@ -152,6 +154,24 @@ class Serinus:
         """Subjects of the fleet repository's commits, newest first."""
         words = ["git", "-C", str(self.home.fleet), "log", "--format=%an: %s"]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@contextmanager
+def running(home: Home, addresses: Addresses) -> Iterator[Serinus]:
+    """What `up` has started, with its MLflow server as the one of this process."""
+    headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        httpx.Client(base_url=addresses.api, headers=headers, timeout=20, trust_env=False) as api,
+        httpx.Client(base_url=addresses.envoy, timeout=20, trust_env=False) as callers,
+    ):
+        # What `up` has just seen answer is not doubted by the first status.
+        assert not [line for line in api.get("/v1/status").json()["warnings"] if "registry" in line]
+        for name, value in mlflow_environment(addresses.mlflow_env).items():
+            environment.setenv(name, value)
+        environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        environment.setenv("MLFLOW_UV_AUTO_DETECT", "false")  # this project's own lock is no part of a model
+        yield Serinus(home, addresses, api, callers, MlflowClient(addresses.mlflow))
 
 
 def written(home: Home, what: str) -> Sequence[Path]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import ssl
 
     from serinus.cli.client import Client
+    from serinus.targets.local.supervisor.settings import Settings
 
 _HOME_HELP = "Directory that holds all state. Default: .serinus in the current directory."
 _CA_HELP = "Trust only these certificate authorities, in PEM, instead of the system's."
@@ -103,7 +104,8 @@ class Session:
 
             return read(Fleet, self.client.get("/v1/status")).addresses["envoy"]
         address = self._local("envoy")
-        if not self.runs("envoy"):
+        # Where gateways of a cluster answer, the home names an address that is not one of this machine.
+        if not self.runs("envoy" if self._settings.serves else "control"):
             raise Unavailable(f"Serinus is not running in {self.home.path}", hint="Start it with `serinus up`.")
         return address
 
@@ -121,8 +123,9 @@ class Session:
         from serinus.cli.trust import present, trusting
         from serinus.targets.local.supervisor import tls
 
-        # For this home, its certificate is compared. For other servers, certificate authorities are used.
-        context = trusting(self._ca) if self.server or self._ca else tls.own_context(self._resolved)
+        # For this machine, the certificate of the home is compared. For others, certificate authorities are used.
+        others = self.server or self._ca or not self._settings.serves
+        context = trusting(self._ca) if others else tls.own_context(self._resolved)
         return present(context, os.environ.get("SERINUS_CLIENT_CERT"), os.environ.get("SERINUS_CLIENT_KEY"))
 
     @property
@@ -131,15 +134,19 @@ class Session:
         return Home(self.home.path.resolve())
 
     def _local(self, name: str) -> str:
+        return self._settings.url(name)
+
+    @property
+    def _settings(self) -> Settings:
         from serinus.targets.local.supervisor import settings as chosen
 
         settings = chosen.load(self.home)
-        if settings is None or name not in settings.ports:
+        if settings is None or "api" not in settings.ports:
             raise Unavailable(
                 f"there is no Serinus home in {self.home.path}",
                 hint="Start Serinus with `serinus up`, or name its home with --home.",
             )
-        return settings.url(name)
+        return settings
 
     def _token(self) -> str:
         return self.home.token.read_text().strip() if self.home.token.exists() else ""

@@ -63,6 +63,12 @@ class Home:
         return self.tls / "callers.pem"
 
     @property
+    def collectors(self) -> Path:
+        """The certificates that Serinus has made for collectors that other machines reach, where releases run on a
+        cluster."""
+        return self.path / "collectors"
+
+    @property
     def store(self) -> Path:
         """The SQLite database of the store."""
         return self.path / "store.db"

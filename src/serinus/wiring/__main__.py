@@ -1,4 +1,4 @@
-"""`python -m serinus.wiring supervisor|control|rehearsal --home DIR` runs the processes that use all backends."""
+"""`python -m serinus.wiring PROCESS --home DIR` runs the processes that use all backends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serinus.wiring.processes import processes_of
 def main() -> int:
     """Runs the process that the arguments name, and returns its exit code."""
     parser = argparse.ArgumentParser(prog="serinus.wiring")
-    parser.add_argument("process", choices=["supervisor", "control", "rehearsal"])
+    parser.add_argument("process", choices=["supervisor", "control", "collector", "install", "rehearsal"])
     parser.add_argument("--home", type=Path, required=True)
     arguments = parser.parse_args()
     home = Home(arguments.home.absolute())
@@ -32,6 +32,15 @@ def main() -> int:
             from serinus.wiring.control import run_control
 
             return run_control(home, settings)
+        if arguments.process == "collector":
+            from serinus.wiring.cluster import cluster_settings
+            from serinus.wiring.collectors import run_collector
+
+            return run_collector(home, cluster_settings(settings), settings.predictions)
+        if arguments.process == "install":
+            from serinus.wiring.installing import run_install
+
+            return run_install(home, settings)
         if arguments.process == "rehearsal":
             from serinus.wiring.rehearsal import rehearse
 

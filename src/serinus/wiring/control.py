@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -14,17 +14,18 @@ from serinus.api.local import listening
 from serinus.api.server import Server
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
+from serinus.core.ports import Store
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.engine import ENGINE, Desk, News, Rechecker, Report, World
 from serinus.engine.reconcile.rechecking import SHARE
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
-from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.deciding import Deciders
-from serinus.wiring.local import build_crowding, build_disk, build_local, build_rescorer, build_router
+from serinus.wiring.local import build_disk, build_rescorer, build_store, build_world, place_here
+from serinus.wiring.place import Place
 
 if TYPE_CHECKING:
     from serinus.wiring.renewal import Renewal
@@ -39,8 +40,9 @@ def run_control(home: Home, settings: Settings) -> int:
     registry.put_into_environment(home, settings)  # MLflow's client reads its credentials there.
     context = tls.ServerContext(home) if settings.tls_files else None
     renewal = _renewal(home, settings, context)
-    router = build_router(home)
-    world = build_local(home, settings, router)
+    store = build_store(home)
+    place = _place(home, settings, store)
+    world = build_world(home, settings, store, place)
     home_token.ensure(home, world.store, ENGINE, world.clock.now())
     news = News()
     desk = Desk(world, news)
@@ -57,12 +59,13 @@ def run_control(home: Home, settings: Settings) -> int:
         },
         warnings=lambda: [
             *_warnings(home, settings),
+            *place.warnings(),
             *(renewal.warnings() if renewal else ()),
             *deciders.told().warnings,
         ],
         registry_answers=lambda: deciders.told().registry_answers,
         confinement=confinement.level(home),
-        installation=_installation(settings),
+        installation=place.fields,
     )
     disk = build_disk(home, settings, world)
     app = create_app(
@@ -72,14 +75,15 @@ def run_control(home: Home, settings: Settings) -> int:
         report=report,
         disk=disk,
         allowed_hosts=_allowed_hosts(settings),
-        callers=None if settings.api_keys == "none" else router,
+        callers=place.router if place.asks_keys else None,
     )
     stop = threading.Event()
     deciders.start(stop)
     if renewal is not None:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
-    threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
+    for name, run in place.loops.items():
+        threading.Thread(target=run, args=(stop,), name=name, daemon=True).start()
     threading.Thread(target=disk.run, args=(stop,), name="disk", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(
@@ -95,7 +99,17 @@ def run_control(home: Home, settings: Settings) -> int:
     finally:
         stop.set()
         deciders.join(10)
+        place.close()
     return 0
+
+
+def _place(home: Home, settings: Settings, store: Store) -> Place:
+    """Returns where releases run, as the settings say."""
+    if settings.serves:
+        return place_here(home, settings)
+    from serinus.wiring.cluster import place_on_a_cluster  # One machine does not need these libraries.
+
+    return place_on_a_cluster(home, settings, store)
 
 
 def _renewal(home: Home, settings: Settings, context: tls.ServerContext | None) -> Renewal | None:
@@ -113,18 +127,6 @@ def _prepare_to_compile(world: World) -> None:
         world.compiler.prepare()
     except SerinusError as error:
         log.warning("the compiled environment is not there yet: %s", error)
-
-
-def _installation(settings: Settings) -> Mapping[str, str]:
-    """Returns notes about fields of a spec that follow from the settings of this installation."""
-    usual = Limits()
-    idle = usual.idle if settings.idle is None else settings.idle
-    busiest = usual.busiest if settings.busiest is None else settings.busiest
-    return {
-        "serving.workers": f"at most {usual.cores}, the processors of this machine",
-        "serving.warm": f"scaled to zero after {idle:g} s without a request, unless it is one of the {busiest} busiest "
-        "(`serinus up --idle`, `--busiest`)",
-    }
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.release import Release
@@ -13,11 +15,16 @@ from serinus.targets.kubernetes.target import KubernetesTarget
 
 
 def build_target(
-    home: Home, cluster: Cluster, settings: Settings, images: Images, applier: Applier | None = None
+    home: Home,
+    cluster: Cluster,
+    settings: Settings,
+    images: Images,
+    worker_bytes: Callable[[str], int | None] = lambda _: None,
+    applier: Applier | None = None,
 ) -> KubernetesTarget:
     """Runs the releases whose files are in `home`, each from an image of its own. They answer those alone who show the
-    key that is derived from the secret of the home, as on one machine. `applier`: None: objects are applied by the API.
-    Raises OSError: the home has no secret."""
+    key that is derived from the secret of the home, as on one machine. `worker_bytes`: see `KubernetesTarget`.
+    `applier`: None: objects are applied by the API. Raises OSError: the home has no secret."""
     secret = home.secret.read_text()
     return KubernetesTarget(
         cluster,
@@ -25,6 +32,7 @@ def build_target(
         lambda release: str(images.build_and_push(release)),
         lambda release: _holds(home, release),
         router_key=lambda release_id: router_key(secret, release_id),
+        worker_bytes=worker_bytes,
         applier=applier,
     )
 

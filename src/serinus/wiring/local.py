@@ -1,4 +1,4 @@
-"""The local target: models as processes, Envoy in front, and all state in the home."""
+"""One machine: models as processes, Envoy in front, and all state in the home."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv import UvEnvironments
 from serinus.core.home import Home
+from serinus.core.ports import Store
 from serinus.engine import Disk, World
 from serinus.predictions import DeltaPredictionLog
 from serinus.predictions.table.places import size_of
 from serinus.targets.local.host import HostTarget, SocketScorer, Trials
+from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.logs import ReleaseLogs
 from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.supervisor.settings import Settings
+from serinus.wiring.place import Place
 from serinus.wiring.predictions import table_place
 
 COMPILE_SECONDS = 60.0
@@ -40,14 +43,23 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def build_router(home: Home) -> EnvoyRouter:
-    """Returns the router. A home has one, which also admits callers."""
-    return EnvoyRouter(home, admin_socket(home))
-
-
-def build_crowding(home: Home) -> Crowding:
-    """Returns the watch over callers' connections."""
-    return Crowding(home, admin_socket(home), places())
+def place_here(home: Home, settings: Settings) -> Place:
+    """Releases as processes of this machine, with Envoy in front."""
+    usual = Limits()
+    idle = usual.idle if settings.idle is None else settings.idle
+    busiest = usual.busiest if settings.busiest is None else settings.busiest
+    return Place(
+        target=HostTarget(home),
+        router=EnvoyRouter(home, admin_socket(home)),
+        scorer=SocketScorer(home),
+        asks_keys=settings.api_keys != "none",
+        fields={
+            "serving.workers": f"at most {usual.cores}, the processors of this machine",
+            "serving.warm": f"scaled to zero after {idle:g} s without a request, unless it is one of the {busiest} "
+            "busiest (`serinus up --idle`, `--busiest`)",
+        },
+        loops={"crowding": Crowding(home, admin_socket(home), places()).run},
+    )
 
 
 def build_rescorer(home: Home) -> Trials:
@@ -55,8 +67,13 @@ def build_rescorer(home: Home) -> Trials:
     return Trials(home, limits=TrialLimits(RECHECK_SECONDS, RECHECK_BYTES, background=True))
 
 
-def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = None) -> World:
-    """Returns all ports with the backends of one machine. Nothing is started."""
+def build_store(home: Home) -> SqlStore:
+    """Opens the store of the home."""
+    return SqlStore(f"sqlite:///{home.store}")
+
+
+def build_world(home: Home, settings: Settings, store: Store, place: Place) -> World:
+    """Returns all ports: those of `place`, and the backends in the home for the others. Nothing is started."""
     interpreters = [Path(path) for path in settings.interpreters]
     zygotes = TrialZygotes(home)
     return World(
@@ -79,20 +96,20 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
             UvEnvironments(home.environments, interpreters=interpreters, always=(), confined=settings.confined),
             Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS), zygotes=zygotes).ask,
         ),
-        target=HostTarget(home),
-        router=router or build_router(home),
+        target=place.target,
+        router=place.router,
         log=DeltaPredictionLog(home, place=table_place(home, settings)),
         fleet=GitFleet(home.fleet),
         trials=Trials(home, zygotes=zygotes),
-        scorer=SocketScorer(home),
-        store=SqlStore(f"sqlite:///{home.store}"),
+        scorer=place.scorer,
+        store=store,
         clock=SystemClock(),
         disk=home.path,
     )
 
 
 def build_disk(home: Home, settings: Settings, world: World) -> Disk:
-    """Returns the disk usage of the backends of `world`, which `build_local` has made."""
+    """Returns the disk usage of the backends of `world`, which `build_world` has made."""
     environments, registry, compiler = world.environments, world.registry, world.compiler
     assert isinstance(environments, UvEnvironments)
     assert isinstance(registry, MlflowRegistry)

@@ -1,4 +1,4 @@
-"""The processes of one machine in the order of starting. They are stopped in the reverse order."""
+"""The processes of a home in the order of starting. They are stopped in the reverse order."""
 
 from __future__ import annotations
 
@@ -28,12 +28,27 @@ intake needs, and a burst of records then does not delay requests."""
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     """Returns the processes to run."""
+    found = _with_models(home, settings) if settings.serves else [_collector_of_a_cluster(home)]
+    control = _module("serinus.wiring", home, first="control")
+    found.append(ProcessSpec("control", control, {}, 15.0, credentials=True, decides=True, nice=_BEHIND_PAYMENTS))
+    if settings.mlflow_uri is None:
+        command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)
+        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
+    return [replace(spec, version=installed()) for spec in found]
+
+
+def _collector_of_a_cluster(home: Home) -> ProcessSpec:
+    """It serves the pods of the cluster alone, whose requests do not compete with it for processors."""
+    return ProcessSpec("collector", _module("serinus.wiring", home, first="collector"), {}, 30.0)
+
+
+def _with_models(home: Home, settings: Settings) -> list[ProcessSpec]:
+    """Returns the processes of a machine on which releases run."""
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
     table = ["--table", settings.predictions] if settings.predictions else []
     collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home), *table)
-    control = _module("serinus.wiring", home, first="control")
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
-    found = [
+    return [
         ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),
         ProcessSpec("holder", holder_command(home), after="host", serves=True),
         ProcessSpec(
@@ -57,12 +72,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
             dismissal=envoy.dismissal(home),
             serves=True,
         ),
-        ProcessSpec("control", control, {}, 15.0, credentials=True, decides=True, nice=_BEHIND_PAYMENTS),
     ]
-    if settings.mlflow_uri is None:
-        command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)
-        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
-    return [replace(spec, version=installed()) for spec in found]
 
 
 def _prepare_envoy(home: Home, settings: Settings) -> None:

@@ -22,6 +22,10 @@ def rehearse(home: Home, settings: Settings) -> int:
     `Home.store_before`."""
     import_module("serinus.wiring.control")
     processes_of(home, settings)
+    if not settings.serves:
+        from serinus.wiring.cluster import cluster_settings
+
+        cluster_settings(settings)
     registry.credentials(home, settings)
     if settings.tls_files:
         tls.ServerContext(home)

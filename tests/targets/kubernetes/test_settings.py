@@ -100,11 +100,13 @@ def test_all_mistakes_are_named_at_once_with_line_and_field(write: Write) -> Non
         ("releases: {timing: {startup: 10m}}", "8: releases.timing: expected `startup` to be shorter than `progress`"),
         ("releases: {timing: {drain: 1500ms}}", "8: releases.timing.drain: expected a duration of whole seconds"),
         ("control_planes: [192.0.2.1/24]", "8: control_planes[0]: expected a network as CIDR, such as 192.0.2.0/24"),
+        ("collectors: {listen: localhost:1, addresses: ['a:1']}", "8: collectors.listen: expected an IP address and"),
         ("kubeconfig: 5", "8: kubeconfig: expected a path"),
     ],
 )
 def test_a_mistake_is_said_in_words(write: Write, line: str, said: str) -> None:
-    [found] = refused(write(f"{LEAST}{line}\n"))
+    least = LEAST[: LEAST.index("collectors:")] + "\n\n\n" if line.startswith("collectors:") else LEAST
+    [found] = refused(write(f"{least}{line}\n"))
     assert found.startswith(said)
 
 

@@ -46,6 +46,7 @@ def up(
     busiest: options.Busiest = None,
     recheck: options.Recheck = None,
     disk_budget: options.DiskBudget = None,
+    cluster: options.Cluster = None,
     foreground: options.Foreground = False,
     log_to: options.LogTo = "stderr",
     api_port: options.Port = None,
@@ -63,6 +64,7 @@ def up(
       serinus up --home /srv/serinus --mlflow-uri http://mlflow:5000
       serinus up --listen 0.0.0.0 --allow-host serinus.example.org --tls-cert cert.pem --tls-key key.pem
       serinus up --memory 6GiB --idle 10m
+      serinus up --cluster cluster.yaml
       serinus up --foreground
     """
     from serinus.targets.local.supervisor import Options
@@ -90,6 +92,7 @@ def up(
         busiest=busiest,
         recheck=recheck,
         disk_budget=disk_budget,
+        cluster=_absolute(cluster),
     )
     _start(at, chosen, foreground=foreground, copy=log_to == "stderr")
 

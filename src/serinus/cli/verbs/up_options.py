@@ -197,6 +197,14 @@ DiskBudget = Annotated[
         "least recently used of those that nothing needs are removed. Default: only `serinus prune` removes them.",
     ),
 ]
+Cluster = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="Run models on the Kubernetes cluster that this file describes, instead of on this machine.",
+    ),
+]
 Foreground = Annotated[
     bool,
     typer.Option(

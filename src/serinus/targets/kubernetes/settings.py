@@ -70,6 +70,14 @@ def _address(text: str) -> str:
     return text
 
 
+def _listening(text: str) -> str:
+    try:
+        ipaddress.ip_address(_address(text).rpartition(":")[0].strip("[]"))
+    except ValueError as error:
+        raise _wrong("an IP address and a port, such as 0.0.0.0:7443") from error
+    return text
+
+
 def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
@@ -93,6 +101,7 @@ Namespace = Annotated[str, AfterValidator(_namespace)]
 Repository = Annotated[str, AfterValidator(_repository)]
 Pinned = Annotated[str, AfterValidator(_pinned)]
 Address = Annotated[str, AfterValidator(_address)]
+Listening = Annotated[str, AfterValidator(_listening)]
 Network = Annotated[str, AfterValidator(_network)]
 Seconds = Annotated[Duration, AfterValidator(_whole_seconds)]
 File = Annotated[Path, BeforeValidator(_path), Kind("path", "a path")]
@@ -207,6 +216,11 @@ class GatewaysSection(Section):
     namespace: Namespace | None = Field(
         default=None, description="The namespace of gateways. Default: that of releases."
     )
+    install: bool = Field(
+        default=True,
+        description="Whether `serinus up` installs gateways. Otherwise somebody else has to, and keep them at the "
+        "version of Serinus.",
+    )
     python: File | None = Field(
         default=None,
         description="Prefix of the installation of Python in their image. Default: the one that runs Serinus.",
@@ -260,7 +274,7 @@ class CertificateSection(Section):
 class CollectorsSection(Section):
     """Where pods send their prediction records."""
 
-    listen: Address = Field(description="Where this collector listens, such as `0.0.0.0:7443`.")
+    listen: Listening = Field(description="Where this collector listens, such as `0.0.0.0:7443`.")
     addresses: tuple[Address, ...] = Field(
         min_length=1, description="Where pods reach the collectors. They are tried in turn."
     )
@@ -330,6 +344,7 @@ class ClusterSettings(Section):
             pull_secrets=self.images.pull_secrets,
             confinement=self.releases.confinement,
             collectors=self.collectors_by(authority),
+            control_planes=self.control_planes,
         )
 
 

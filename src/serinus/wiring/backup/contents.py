@@ -22,7 +22,17 @@ from serinus.wiring.backup.archive import Writer
 FLEET = "fleet.bundle"
 _FILES = ("settings.json", "secret", "token", "mlflow-password")
 _DATABASES = ("store.db", "mlflow/mlflow.db")
-_TREES = ("tls", "envoy/xds", "artifacts", "compiled", "golden", "disturbances", "host/long", "mlflow/artifacts")
+_TREES = (
+    "tls",
+    "collectors",
+    "envoy/xds",
+    "artifacts",
+    "compiled",
+    "golden",
+    "disturbances",
+    "host/long",
+    "mlflow/artifacts",
+)
 _LOCKS = "environments/resolved"
 """The locks from which the same environments are built again."""
 _LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks", "compiled/.aside", "compiled/locks"}

@@ -20,7 +20,7 @@ from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.backup import archive, contents
 from serinus.wiring.backup.archive import Manifest
 from serinus.wiring.backup.moving import move
-from serinus.wiring.local import build_local
+from serinus.wiring.local import build_store, build_world, place_here
 
 Say = Callable[[str], None]
 
@@ -73,7 +73,7 @@ def build_environments(home: Home, say: Say) -> Sequence[str]:
         raise Refused(f"{home.path} is not a Serinus home", hint="Name it: `serinus restore FILE --home DIR`.")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    world = build_local(home, settings)
+    world = build_world(home, settings, build_store(home), place_here(home, settings))
     troubles = []
     for release in _in_use(world):
         if not home.interpreter(release.environment_digest).exists():

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from serinus.targets.kubernetes.gateway.counting import Pod, Report, Standing, back_again, gateways, progress
+from serinus.targets.kubernetes.gateway.counting import (
+    Pod,
+    Report,
+    Standing,
+    back_again,
+    gateways,
+    progress,
+    warnings_about,
+)
 
 POD = Pod("gateway-0", "uid-0", ready=True, going=False, ours=True)
 REPORT = Report("gateway-0", "uid-0", "v1")
@@ -98,3 +106,31 @@ def test_a_report_of_before_is_not_taken_for_one_of_the_same_document_that_is_wa
     assert (found.done, found.refused) == (False, None)
     assert progress(gateways([POD], [replace(before, seen=5)], {}), "v2".__eq__, "v2", 5).done
     assert back_again(gateways([POD], [before], {"uid-0": "late"}), "v2", 5) == set()
+
+
+def test_people_are_told_which_gateways_do_not_run_what_is_wanted_and_why() -> None:
+    pods = [replace(POD, name=f"gateway-{n}", uid=f"uid-{n}") for n in range(5)]
+    pods[1], pods[2], pods[3] = (
+        replace(pods[1], ready=False),
+        replace(pods[2], going=True),
+        replace(pods[3], ours=False),
+    )
+    reports = [replace(REPORT, pod=pod.name, uid=pod.uid) for pod in pods]
+    reports[1] = replace(reports[1], trouble="Envoy does not answer")
+    found = gateways(pods, reports, {"uid-4": "it did not report the new routing within 10 s"})
+    assert warnings_about(found) == [
+        "the gateway gateway-1 is not in use: it is not ready: Envoy does not answer",
+        "the gateway gateway-3 is not believed: it was not started by the Deployment of gateways",
+        "the gateway gateway-4 is left out: it did not report the new routing within 10 s",
+    ]
+
+
+def test_people_are_told_of_the_trouble_of_a_gateway_that_counts() -> None:
+    assert warnings_about(gateways([POD], [replace(REPORT, trouble="no pod of fraud-1 is ready yet")], {})) == [
+        "the gateway gateway-0: no pod of fraud-1 is ready yet"
+    ]
+    assert warnings_about(gateways([POD], [REPORT], {})) == []
+
+
+def test_people_are_told_that_no_gateway_answers() -> None:
+    assert warnings_about([]) == ["no gateway is ready, so callers of models get no answer"]

@@ -20,7 +20,7 @@ from serinus_runtime.pod import status
 from serinus.core.release import CacheSettings, Compiled, Release, Scale, ServingSettings, WarmHours
 from serinus.targets.kubernetes import manifests as made
 from serinus.targets.kubernetes.manifests import Collectors, Placed, Replicas, Settings, Sizing, Timing, placed
-from serinus.targets.kubernetes.manifests.resources import cpu, memory
+from serinus.targets.kubernetes.manifests.resources import bytes_of_a_worker, cpu, memory
 
 GOLDEN = Path(__file__).with_name("golden")
 IMAGE = "registry.example.org/serinus/models/card-fraud@sha256:" + "e" * 64
@@ -245,6 +245,12 @@ def test_only_gateways_and_the_control_plane_reach_a_model() -> None:
     assert apart["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "system"}}
 
 
+def test_an_engine_outside_of_the_cluster_reaches_a_model_from_its_networks() -> None:
+    how = Settings(control_planes=("192.0.2.0/24", "2001:db8::/64"))
+    asked, _ = of_kind("NetworkPolicy", how=how)["spec"]["ingress"]
+    assert asked["from"][1:] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}, {"ipBlock": {"cidr": "2001:db8::/64"}}]
+
+
 def sizes(scale: Scale, worker_bytes: int | None = None, release: Release = RELEASE) -> dict[str, Any]:
     return container(Placed(release, scale, IMAGE, worker_bytes=worker_bytes))["resources"]
 
@@ -257,6 +263,17 @@ def test_a_pod_gets_what_was_measured_with_headroom_unless_the_spec_says_otherwi
     assert sizes(Scale(max_workers=3), 100 * 2**20, without)["limits"]["memory"] == memory(base + 450 * 2**20)
     limited = Scale(max_workers=2, memory_limit_bytes=2**30)
     assert sizes(limited, 100 * 2**20)["limits"]["memory"] == memory(base + 2 * 2**30)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(("used", "wanted"), [(700, 1050), (160, 240), (107, 161), (69, 160)])
+def test_a_pod_that_was_measured_gets_headroom_on_all_that_it_used(used: int, wanted: int, workers: int) -> None:
+    scale = Scale(max_workers=workers)
+    measured = bytes_of_a_worker(used * 2**20, scale, Sizing())
+    without = replace(RELEASE, settings=ServingSettings())
+    # Rounding up gives a few bytes more.
+    given = sizes(scale, measured, without)["limits"]["memory"]
+    assert given in (f"{wanted}Mi", f"{wanted + 1}Mi")
 
 
 def test_processors_follow_workers_and_their_limit() -> None:

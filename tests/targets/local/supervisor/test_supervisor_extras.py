@@ -49,3 +49,10 @@ def test_up_says_so_before_it_starts_anything(nothing: None, stage: Stage) -> No
 
 def test_here_nothing_is_missing() -> None:
     extras.check(Settings(tls_cert="c.pem", tls_key="k.pem"))
+
+
+def test_a_cluster_needs_its_client_and_no_envoy(nothing: None, tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        extras.check(Settings(cluster="cluster.yaml", mlflow_uri="http://mlflow:5000"), tmp_path)
+    assert refused.value.message == "cryptography, lightkube are not installed"
+    assert refused.value.hint == "`pip install 'serinus[local,kubernetes]'`."

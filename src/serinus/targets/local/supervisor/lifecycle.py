@@ -137,6 +137,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     registry.write(home, settings)
     began = Beginning.of(home)
     try:
+        settings = launch.install(home, settings, say)
         supervisor = start_supervisor(home, launch)
         if any(record.version != launch.version for record in running):
             upgrade.until_replaced(home, supervisor, launch.version, say)
@@ -176,6 +177,7 @@ def _take_over(home: Home, options: Options, before: ProcessRecord, say: Say, la
     _check_confinement(settings)
     extras.check(settings)
     registry.credentials(home, settings)
+    settings = launch.install(home, settings, say)
     upgrade.take_over(home, settings, before, say, launch)
     return _addresses(home, settings, [*wait_for_models(home, settings, launch, say), *_ignored(options, settings)])
 

@@ -26,7 +26,8 @@ def assigned(settings: Settings, asked: Mapping[str, int], running: Collection[s
     know it.
     """
     ports = {**settings.ports, **asked}
-    needed = [name for name in LISTENERS if name != "mlflow" or settings.mlflow_uri is None]
+    elsewhere = {"mlflow": settings.mlflow_uri is not None, "envoy": not settings.serves}
+    needed = [name for name in LISTENERS if not elsewhere.get(name)]
     for name in needed:
         port = ports.get(name)
         if port is None:

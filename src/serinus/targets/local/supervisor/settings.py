@@ -69,6 +69,10 @@ class Settings:
     disk_budget: int | None = None
     """Bytes that environments, artifacts, graphs and logs may take before those that nothing needs are removed. None:
     nothing is removed automatically."""
+    cluster: str | None = None
+    """The file with the settings of the cluster on which releases run. None: they run on this machine."""
+    gateways: str = ""
+    """The URL at which callers reach the gateways of the cluster, as it was found when they were installed."""
     format: int = FORMAT
 
     @property
@@ -83,6 +87,11 @@ class Settings:
         """Returns the limits of the host that were set, by the names of its options."""
         chosen = {"memory": self.memory, "idle": self.idle, "busiest": self.busiest}
         return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
+    def serves(self) -> bool:
+        """Whether releases and Envoy run on this machine."""
+        return self.cluster is None
 
     @property
     def loopback(self) -> bool:
@@ -108,10 +117,14 @@ class Settings:
 
     def url(self, port: str) -> str:
         """Returns the URL of `api` or `envoy` for processes of this machine."""
+        if port == "envoy" and not self.serves:
+            return self.gateways
         return self._url(self.listen, port)
 
     def public_url(self, port: str) -> str:
         """Returns the URL for others, with the host name of the certificate."""
+        if port == "envoy" and not self.serves:
+            return self.gateways
         return self._url(self.allowed_hosts[0] if self.tls_files and self.allowed_hosts else self.listen, port)
 
     def _url(self, name: str, port: str) -> str:
@@ -145,6 +158,7 @@ class Options:
     busiest: int | None = None
     recheck: float | None = None
     disk_budget: int | None = None
+    cluster: str | None = None
 
     def applied_to(self, settings: Settings) -> Settings:
         """Returns the settings with these options, except ports. Relative paths are made absolute. Raises
@@ -162,6 +176,10 @@ class Options:
                     f"--index {without_credentials(url)} is not an address of a package index",
                     hint="Give it as uv takes it, such as https://packages.example.org/simple.",
                 )
+        if self.cluster and not os.access(self.cluster, os.R_OK):
+            raise InvalidInput(
+                f"--cluster {self.cluster} cannot be read", hint="Give the file with the settings of the cluster."
+            )
         wanted = replace(
             self._edge(settings),
             listen=_address(self.listen) if self.listen else settings.listen,
@@ -180,6 +198,7 @@ class Options:
             busiest=settings.busiest if self.busiest is None else self.busiest,
             recheck=settings.recheck if self.recheck is None else self.recheck,
             disk_budget=settings.disk_budget if self.disk_budget is None else self.disk_budget,
+            cluster=_absolute(self.cluster) if self.cluster else settings.cluster,
         )
         if wanted.keys not in get_args(Keys):
             raise InvalidInput(f"--keys {wanted.keys} is not one of {', '.join(get_args(Keys))}")
@@ -236,6 +255,7 @@ _WORDS = {
     "busiest": "number of models that are not scaled to zero",
     "recheck": "processor time for rechecking answers",
     "disk_budget": "budget of disk space",
+    "cluster": "settings of the cluster",
 }
 
 

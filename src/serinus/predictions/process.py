@@ -1,0 +1,51 @@
+"""The process of the collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+
+from serinus.core.errors import Refused
+from serinus.core.home import Home
+from serinus.core.text import configure_logging
+from serinus.lib import locks
+from serinus.predictions.collector import Collector, Settings
+from serinus.predictions.intake.listener import RemoteDoor
+from serinus.predictions.paths import lock_path
+
+_LOCK_SECONDS = 15.0
+
+
+def collect(home: Home, settings: Settings, remote: RemoteDoor | None = None) -> None:
+    """Runs the collector of `home` until SIGTERM or SIGINT, after which everything is durable. Without `remote` only
+    records of this machine are accepted. Raises Refused where another collector has the home."""
+    configure_logging()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.umask(0o077)
+    for directory in home.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The lock is held while this process or its roll-up lives.
+    lock = locks.take(lock_path(home), seconds=_LOCK_SECONDS)
+    if lock is None:
+        raise Refused(f"Another collector is running on {home.path}.", hint="Stop it first.")
+    _calm_collector_of_garbage()
+    sys.setswitchinterval(0.001)  # The event loop gets its turn soon, even while records are being counted.
+    asyncio.run(_serve(home, settings, lock, remote))
+
+
+async def _serve(home: Home, settings: Settings, lock: int, remote: RemoteDoor | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Collector(home, settings, lock, remote=remote).run(stop)
+
+
+def _calm_collector_of_garbage() -> None:
+    """Makes garbage collections rare. Parsing creates millions of objects and no cycles, and a collection for every 700
+    of them would double its time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)

@@ -1,0 +1,148 @@
+"""Releases on a cluster: the target, the router, the scorer, and the watch over gateways."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from serinus.core.errors import InvalidInput, SerinusError
+from serinus.core.home import Home
+from serinus.core.keys import router_key
+from serinus.core.ports import Store
+from serinus.targets.kubernetes.cluster import Cluster
+from serinus.targets.kubernetes.gateway.cluster_board import Places
+from serinus.targets.kubernetes.gateway.counting import warnings_about
+from serinus.targets.kubernetes.gateway.names import NAME
+from serinus.targets.kubernetes.gateway.pod_manifest import PROBES_PORT
+from serinus.targets.kubernetes.gateway.router import ClusterRouter
+from serinus.targets.kubernetes.manifests import Sizing
+from serinus.targets.kubernetes.manifests.resources import bytes_of_a_worker
+from serinus.targets.kubernetes.scorer import ClusterScorer
+from serinus.targets.kubernetes.services import Services
+from serinus.targets.kubernetes.settings import ClusterSettings
+from serinus.targets.kubernetes.settings_file import load
+from serinus.targets.kubernetes.target import KubernetesTarget
+from serinus.targets.local.supervisor.settings import Settings
+from serinus.wiring.collectors import authority_of
+from serinus.wiring.gateways import build_cluster_router
+from serinus.wiring.images import build_images
+from serinus.wiring.kubernetes import build_target
+from serinus.wiring.place import Place
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at the cluster. The status shows what the last one has found."""
+_GATE = "memory"
+_ROLLOUTS = 20
+"""The number of rollouts of a release among which a measurement is looked for."""
+
+
+def cluster_settings(settings: Settings) -> ClusterSettings:
+    """Returns the settings of the cluster on which releases run. Raises InvalidInput."""
+    if settings.cluster is None:
+        raise InvalidInput("Releases run on this machine, not on a cluster.", hint="Run `serinus up --cluster FILE`.")
+    return load(Path(settings.cluster))
+
+
+def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
+    """Asks nothing yet. Raises InvalidInput and Refused where the settings cannot be used."""
+    chosen = cluster_settings(settings)
+    manifests = chosen.manifests_by(authority_of(home, chosen))
+    cluster = Cluster.connected(chosen.kubeconfig, context=chosen.context)
+    secret = home.secret.read_text()
+    images = build_images(
+        home,
+        chosen.place,
+        interpreters=chosen.images.interpreters,
+        indexes=settings.indexes,
+        plain=chosen.images.plain,
+        confined=settings.confined,
+    )
+    target = build_target(home, cluster, manifests, images, partial(measured_bytes, store, manifests.sizing))
+    places = Places(chosen.gateway_namespace, chosen.namespace)
+    probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
+    router = build_cluster_router(cluster, places, secret, probes)
+    watch = Watch({"the cluster": _observed(target), "the gateways": _gateways(router)})
+
+    def close() -> None:
+        target.close()
+        cluster.close()
+
+    return Place(
+        target=target,
+        router=router,
+        scorer=ClusterScorer(Services(cluster), target.release_at, partial(router_key, secret)),
+        asks_keys=chosen.gateways.api_keys != "none",
+        fields=_fields(chosen),
+        loops={"cluster": watch.run},
+        warnings=watch.warnings,
+        close=close,
+    )
+
+
+class Watch:
+    """Looks at a cluster again and again, so that the status need not wait for it. `looks`: name -> returns what is
+    wrong, in words, or raises a SerinusError."""
+
+    def __init__(self, looks: dict[str, Callable[[], Sequence[str]]]) -> None:
+        self._looks = looks
+        self._found: Sequence[str] = ()
+
+    def run(self, stop: threading.Event) -> None:
+        """Looks until `stop` is set."""
+        while not stop.is_set():
+            self.look()
+            stop.wait(LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Looks once."""
+        found: list[str] = []
+        for name, look in self._looks.items():
+            try:
+                found += look()
+            except SerinusError as error:
+                found.append(str(error))
+            except Exception as error:
+                log.exception("%s could not be looked at", name)
+                found.append(f"{name} could not be looked at: {type(error).__name__}")
+        self._found = tuple(dict.fromkeys(found))
+
+    def warnings(self) -> Sequence[str]:
+        """Returns what the last look has found, each sentence once."""
+        return self._found
+
+
+def _observed(target: KubernetesTarget) -> Callable[[], Sequence[str]]:
+    def look() -> Sequence[str]:
+        target.observe()
+        return ()
+
+    return look
+
+
+def _gateways(router: ClusterRouter) -> Callable[[], Sequence[str]]:
+    return lambda: warnings_about(router.gateways())
+
+
+def measured_bytes(store: Store, sizing: Sizing, release_id: str) -> int | None:
+    """Returns the memory of one worker of a release in bytes, as the gate has measured it most recently. None: it was
+    not measured."""
+    for rollout in store.rollouts(limit=_ROLLOUTS, release=release_id):
+        gate = next((gate for gate in rollout.gates if gate.gate == _GATE), None)
+        used = gate.evidence.get("used_bytes") if gate is not None else None
+        if isinstance(used, int) and rollout.plan is not None:
+            return bytes_of_a_worker(used, rollout.plan.scale, sizing)
+    return None
+
+
+def _fields(chosen: ClusterSettings) -> dict[str, str]:
+    replicas = chosen.releases.replicas
+    return {
+        "serving.workers": "the workers of one pod; "
+        f"{replicas.least} to {replicas.most} pods, by the use of their processors (`releases.replicas`)",
+        "serving.warm": "a release on a cluster is not scaled to zero",
+    }

@@ -1,0 +1,40 @@
+"""Where releases run: the implementations of ports that differ between targets, and what goes with them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from serinus.core.ports import Router, Scorer, Target
+
+
+class AdmittingRouter(Router, Protocol):
+    """A router that also checks the API keys of callers, see `api.ports.Callers`."""
+
+    def admit(self, name: str, key: str, models: Sequence[str] | None = None) -> None:
+        """Lets a caller in."""
+        ...
+
+    def dismiss(self, name: str) -> None:
+        """Removes the caller's key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One target with everything that belongs to it."""
+
+    target: Target
+    router: AdmittingRouter
+    scorer: Scorer
+    asks_keys: bool
+    """Whether callers may need API keys."""
+    fields: Mapping[str, str]
+    """Notes about fields of a spec that follow from the settings of this target."""
+    loops: Mapping[str, Callable[[threading.Event], None]] = field(default_factory=dict)
+    """What runs beside the engine until the event is set, by the names of their threads."""
+    warnings: Callable[[], Sequence[str]] = tuple
+    """Returns in words what is wrong, at once."""
+    close: Callable[[], None] = lambda: None
