@@ -1,4 +1,5 @@
-"""An API server that knows Leases alone, for clients that connect by a kubeconfig."""
+"""An API server for clients that connect by a kubeconfig. It keeps Leases, and single objects that are created and
+replaced; all lists are empty."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from leases import MemoryLeases
 
 from serinus.core.errors import NotFound
 from serinus.targets.kubernetes.cluster import Conflict, Object
-from serinus.targets.kubernetes.cluster.kinds import LEASE
+from serinus.targets.kubernetes.cluster.kinds import KINDS, LEASE
+
+LISTS = frozenset(kind.plural for kind in KINDS)
 
 
 @contextmanager
@@ -22,17 +25,34 @@ def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases]]:
     """A kubeconfig, and the Leases behind it."""
     leases = MemoryLeases()
 
+    others: dict[str, MemoryLeases] = {}
+    over = threading.Event()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def _kept(self) -> MemoryLeases:
+            """What is kept under the address of one object."""
+            address = self.path.partition("?")[0]
+            return leases if "/leases/" in address else others.setdefault(address, MemoryLeases())
+
         def do_GET(self) -> None:
-            self._answer(lambda _: _found(leases))
+            if "watch=" in self.path:
+                over.wait(30)
+            if self.path.partition("?")[0].rpartition("/")[2] in LISTS:
+                self._answer(lambda _: {"metadata": {"resourceVersion": "1"}, "items": []})
+            else:
+                self._answer(lambda _: _found(self._kept()))
 
         def do_POST(self) -> None:
-            self._answer(leases.create)
+            def create(manifest: Object) -> Object:
+                self.path = f"{self.path.partition('?')[0]}/{manifest['metadata']['name']}"
+                return self._kept().create(manifest)
+
+            self._answer(create)
 
         def do_PUT(self) -> None:
-            self._answer(leases.replace)
+            self._answer(self._kept().replace)
 
         def _answer(self, act: Any) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -58,6 +78,7 @@ def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases]]:
     try:
         yield kubeconfig, leases
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
 

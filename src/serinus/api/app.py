@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from serinus.api import failures
+from serinus.api import failures, home_token
 from serinus.api.guard import Guard
 from serinus.api.openapi import described
 from serinus.api.ports import Callers, Desk, Disk, Report, World
@@ -29,15 +29,17 @@ def create_app(
     disk: Disk,
     allowed_hosts: Iterable[str],
     callers: Callers | None = None,
+    token_name: str = home_token.NAME,
 ) -> FastAPI:
     """Returns the application.
 
     `allowed_hosts` are the values of the Host header that are accepted, with and without a port. `callers` takes the
-    API keys of callers, where Envoy requires them. The home's secret must exist.
+    API keys of callers, where Envoy requires them. `token_name` is the name of the home's own token. The home's secret
+    must exist.
     """
     app = described()
     sessions = Sessions(home, world.store, world.clock)
-    app.state.services = Services(home, world, desk, report, sessions, disk, callers)
+    app.state.services = Services(home, world, desk, report, sessions, disk, callers, token_name)
     app.add_middleware(Guard, hosts=tuple(allowed_hosts))
     failures.install(app)
     _add_page(app)

@@ -24,6 +24,8 @@ class Services:
     disk: Disk
     callers: Callers | None
     """None: Envoy requires no API keys."""
+    token_name: str
+    """The name of the home's own token."""
 
 
 def services_of(request: Request) -> Services:

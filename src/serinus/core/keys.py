@@ -29,5 +29,10 @@ def session_key(secret: str) -> bytes:
     return bytes.fromhex(_derived(secret, "session"))
 
 
+def installation(secret: str) -> str:
+    """Returns what the homes of one installation have in common, and which says nothing of the secret."""
+    return _derived(secret, "installation")
+
+
 def _derived(secret: str, purpose: str) -> str:
     return hmac.new(secret.strip().encode(), purpose.encode(), hashlib.sha256).hexdigest()

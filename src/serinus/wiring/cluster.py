@@ -31,6 +31,7 @@ from serinus.wiring.gateways import build_cluster_router
 from serinus.wiring.images import build_images
 from serinus.wiring.kubernetes import build_target
 from serinus.wiring.place import Place
+from serinus.wiring.sharing import build_leadership, name_of
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,11 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
     """Asks nothing yet. Raises InvalidInput and Refused where the settings cannot be used."""
     chosen = cluster_settings(settings)
     manifests = chosen.manifests_by(authority_of(home, chosen))
-    cluster = Cluster.connected(chosen.kubeconfig, context=chosen.context)
+    leadership = build_leadership(home, chosen, chosen.control, store) if chosen.control else None
+    read = Cluster.connected(chosen.kubeconfig, context=chosen.context)
+    cluster = (
+        Cluster.connected(chosen.kubeconfig, context=chosen.context, may_write=leadership.term) if leadership else read
+    )
     secret = home.secret.read_text()
     images = build_images(
         home,
@@ -65,22 +70,26 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
     target = build_target(home, cluster, manifests, images, partial(measured_bytes, store, manifests.sizing))
     places = Places(chosen.gateway_namespace, chosen.namespace)
     probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
-    router = build_cluster_router(cluster, places, secret, probes)
+    router = build_cluster_router(read, places, secret, probes, leadership)
     watch = Watch({"the cluster": _observed(target), "the gateways": _gateways(router)})
 
     def close() -> None:
         target.close()
-        cluster.close()
+        for one in {cluster, read}:
+            one.close()
 
     return Place(
         target=target,
         router=router,
-        scorer=ClusterScorer(Services(cluster), target.release_at, partial(router_key, secret)),
+        scorer=ClusterScorer(Services(read), target.release_at, partial(router_key, secret)),
         asks_keys=chosen.gateways.api_keys != "none",
         fields=_fields(chosen),
         loops={"cluster": watch.run},
         warnings=watch.warnings,
         close=close,
+        leadership=leadership,
+        name=name_of(home) if leadership else "",
+        announce=router.begin_term if leadership else lambda: None,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -12,6 +14,7 @@ import uvicorn
 from serinus.api import create_app, home_token
 from serinus.api.local import listening
 from serinus.api.server import Server
+from serinus.backends.sql import SqlStore
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.ports import Store
@@ -23,11 +26,12 @@ from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
 from serinus.targets.local.supervisor.settings import Settings
-from serinus.wiring.deciding import Deciders
+from serinus.wiring.deciding import Alone, Deciders
 from serinus.wiring.local import build_disk, build_rescorer, build_store, build_world, place_here
 from serinus.wiring.place import Place
 
 if TYPE_CHECKING:
+    from serinus.wiring.office import Office
     from serinus.wiring.renewal import Renewal
 
 log = logging.getLogger(__name__)
@@ -36,21 +40,30 @@ log = logging.getLogger(__name__)
 def run_control(home: Home, settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT. Returns the exit code."""
     configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx", "httpx2"):  # They would log every request.
+        logging.getLogger(client).setLevel(logging.WARNING)
     registry.put_into_environment(home, settings)  # MLflow's client reads its credentials there.
     context = tls.ServerContext(home) if settings.tls_files else None
     renewal = _renewal(home, settings, context)
-    store = build_store(home)
+    store = _store(home, settings)
     place = _place(home, settings, store)
     world = build_world(home, settings, store, place)
-    home_token.ensure(home, world.store, ENGINE, world.clock.now())
+    token = f"{home_token.NAME}.{place.name}" if place.name else home_token.NAME
+    home_token.ensure(home, world.store, ENGINE, world.clock.now(), token)
     news = News()
     desk = Desk(world, news)
-    rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
-    deciders = Deciders(world, news, settings.public_url("api"), {"recheck": rechecker.run})
+
+    def begin(deciding: World) -> Deciders:
+        rechecker = Rechecker(deciding, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
+        return Deciders(deciding, news, settings.public_url("api"), {"recheck": rechecker.run})
+
+    def over() -> None:
+        server.should_exit = True
+
+    office = _office(world, place, begin, over)
     report = Report(
         world,
-        trouble=lambda: deciders.told().trouble,
+        trouble=lambda: office.told().trouble,
         processes=lambda: processes(home),
         addresses={
             "api": settings.public_url("api"),
@@ -61,9 +74,9 @@ def run_control(home: Home, settings: Settings) -> int:
             *_warnings(home, settings),
             *place.warnings(),
             *(renewal.warnings() if renewal else ()),
-            *deciders.told().warnings,
+            *office.told().warnings,
         ],
-        registry_answers=lambda: deciders.told().registry_answers,
+        registry_answers=lambda: office.told().registry_answers,
         confinement=confinement.level(home),
         installation=place.fields,
     )
@@ -76,9 +89,9 @@ def run_control(home: Home, settings: Settings) -> int:
         disk=disk,
         allowed_hosts=_allowed_hosts(settings),
         callers=place.router if place.asks_keys else None,
+        token_name=token,
     )
     stop = threading.Event()
-    deciders.start(stop)
     if renewal is not None:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
@@ -91,16 +104,46 @@ def run_control(home: Home, settings: Settings) -> int:
     )
     config.proxy_headers = False  # There is no proxy in front, and anybody may send these headers.
     config.timeout_graceful_shutdown = 2  # An open page keeps its event stream forever.
+    deciding = threading.Thread(target=office.run, args=(stop,), name="deciding", daemon=True)
     try:
         with listening(home.api_socket) as local:
-            Server(
+            server = Server(
                 checking_peers(limited(config)), config.bind_socket(), local, context.context if context else None
-            ).run()
+            )
+            if place.leadership is not None:
+                signal.signal(signal.SIGTERM, lambda *_: stop.set())  # Otherwise uvicorn ends the process by itself.
+            deciding.start()
+            if not stop.is_set():
+                server.run()
     finally:
+        lost = not stop.is_set() and place.leadership is not None and place.leadership.ended.is_set()
         stop.set()
-        deciders.join(10)
+        if deciding.ident is not None:
+            deciding.join()
         place.close()
+    if place.leadership is not None:
+        os._exit(1 if lost else 0)  # Long work of the former term may be under way in threads, for which Python waits.
     return 0
+
+
+def _store(home: Home, settings: Settings) -> SqlStore:
+    """Opens the store: that of the home, or the one that several control planes share."""
+    if settings.serves:
+        return build_store(home)
+    from serinus.wiring.cluster import cluster_settings  # One machine does not need these libraries.
+    from serinus.wiring.sharing import open_store
+
+    control = cluster_settings(settings).control
+    return build_store(home) if control is None else open_store(home, control)
+
+
+def _office(world: World, place: Place, begin: Callable[[World], Deciders], over: Callable[[], None]) -> Alone | Office:
+    """Returns what decides in this process: always, or in the term of this control plane."""
+    if place.leadership is None:
+        return Alone(begin(world))
+    from serinus.wiring.office import Office
+
+    return Office(world, place.leadership, begin, place.announce, over)
 
 
 def _place(home: Home, settings: Settings, store: Store) -> Place:

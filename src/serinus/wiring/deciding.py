@@ -10,6 +10,9 @@ from serinus.engine import Delivery, Desk, Engine, News, OutcomeReader, Registry
 Loop = Callable[[threading.Event], None]
 """Runs until the event is set."""
 
+END_SECONDS = 10.0
+"""How long a tick of the engine may take to end."""
+
 
 class Deciders:
     """Threads that decide for one world. `link` is the address of the API that is written into the registry. `others`
@@ -43,7 +46,7 @@ class Deciders:
         self._news.tell()
         for thread in self._threads:
             if thread.name == "engine":
-                thread.join(timeout=seconds)
+                thread.join(seconds)
 
     def told(self) -> Told:
         """Returns what is wrong, for people."""
@@ -52,3 +55,17 @@ class Deciders:
             warnings=tuple(line for delivery in self._deliveries for line in delivery.warnings()),
             registry_answers=self._engine.registry_answers,
         )
+
+
+class Alone:
+    """Decides from the start of the process to its end, because there is no other control plane."""
+
+    def __init__(self, deciders: Deciders) -> None:
+        self._deciders = deciders
+        self.told = deciders.told
+
+    def run(self, stop: threading.Event) -> None:
+        """Decides until `stop` is set."""
+        self._deciders.start(stop)
+        stop.wait()
+        self._deciders.join(END_SECONDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from serinus.backends.uv import UvPackages
 from serinus.core.home import Home
 from serinus.core.keys import router_key
+from serinus.core.ports import Leadership
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.gateway import image
 from serinus.targets.kubernetes.gateway.cluster_board import ClusterBoard, Places
@@ -20,10 +21,13 @@ _GLIBC = "2.31"
 """That Envoy's wheel needs in the base image."""
 
 
-def build_cluster_router(cluster: Cluster, places: Places, secret: str, probes: str) -> ClusterRouter:
+def build_cluster_router(
+    cluster: Cluster, places: Places, secret: str, probes: str, leadership: Leadership | None = None
+) -> ClusterRouter:
     """`secret`: the content of `Home.secret`. `probes`: `host:port` of the Service of probes, as the control plane
-    reaches it. Nothing is asked here."""
-    return ClusterRouter(ClusterBoard(cluster, places), lambda release: router_key(secret, release), probes)
+    reaches it. `leadership`: where there are several control planes. Nothing is asked here."""
+    board = ClusterBoard(cluster, places)
+    return ClusterRouter(board, lambda release: router_key(secret, release), probes, leadership=leadership)
 
 
 def push_gateway_image(

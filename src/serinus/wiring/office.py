@@ -15,15 +15,13 @@ from serinus.core.ports import Leadership
 from serinus.engine import Told, World, last_told, tell
 from serinus.lib.backoff import Backoff
 from serinus.targets.kubernetes.leading import LeaseLeadership
-from serinus.wiring.deciding import Deciders
+from serinus.wiring.deciding import END_SECONDS, Deciders
 
 log = logging.getLogger(__name__)
 
 TOLD_EVERY, TOLD_ANYWAY_EVERY = 2.0, 10.0
 """Seconds after which what the deciding threads say of themselves is stored: where it has changed, and where not."""
 _LOOK_SECONDS = 0.2
-_END_SECONDS = 10.0
-"""How long the engine's tick may take to end."""
 
 T = TypeVar("T")
 
@@ -95,7 +93,7 @@ class Office:
         finally:
             ending.set()
             if self._deciders is not None:
-                self._deciders.join(_END_SECONDS)
+                self._deciders.join(END_SECONDS)
 
     def _tell(self, world: World, deciders: Deciders, stop: threading.Event) -> None:
         """Stores what the deciding threads say, until the term ends or `stop` is set."""

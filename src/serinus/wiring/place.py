@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from serinus.core.ports import Router, Scorer, Target
+
+if TYPE_CHECKING:
+    from serinus.targets.kubernetes.leading import LeaseLeadership
 
 
 class AdmittingRouter(Router, Protocol):
@@ -38,3 +41,9 @@ class Place:
     warnings: Callable[[], Sequence[str]] = tuple
     """Returns in words what is wrong, at once."""
     close: Callable[[], None] = lambda: None
+    leadership: LeaseLeadership | None = None
+    """By which one of several control planes decides. None: this one is alone."""
+    name: str = ""
+    """The name of this one among several control planes."""
+    announce: Callable[[], None] = lambda: None
+    """Makes the beginning of its term known. Raises SerinusError to be called again."""

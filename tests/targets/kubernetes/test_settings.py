@@ -125,6 +125,12 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.yaml")
 
 
+def test_several_control_planes_need_one_certificate_for_collectors(write: Write) -> None:
+    assert refused(write(f"{LEAST}control: {{store: url}}\n")) == [
+        "1: expected `collectors.certificate` beside `control`: each home would make one of its own"
+    ]
+
+
 def test_the_host_and_the_port_of_an_address() -> None:
     assert address_parts("0.0.0.0:7443") == ("0.0.0.0", 7443)
     assert address_parts("[::1]:80") == ("::1", 80)

@@ -67,8 +67,9 @@ def reset_home_token(services: Given, owner: HomeOwner) -> Message:
     """Replaces the token in the home's file and revokes the old one. The owner of the home proves their identity by the
     home's secret on its socket. The token is not in this answer."""
     now = services.world.clock.now()
-    with audited(services.world, owner, "reset-token", home_token.NAME, ""):
-        home_token.renew(services.home, services.world.store, owner, "the home's owner has reset it", now)
+    with audited(services.world, owner, "reset-token", services.token_name, ""):
+        why = "the home's owner has reset it"
+        home_token.renew(services.home, services.world.store, owner, why, now, services.token_name)
     return Message(message=f"{services.home.token} holds a new token of the role admin; the one before is revoked")
 
 

@@ -123,7 +123,10 @@ class LeaseLeadership:
 
     def release(self) -> None:
         """Leaves the Lease to others at once. Nothing may be decided any more."""
-        self.end("it gives the Lease back")
+        if not self.ended.is_set():
+            self._why = "it has given the Lease back"
+            log.info("this control plane gives the Lease back")
+            self.ended.set()
         if self._held:
             try:
                 self._leases.replace(

@@ -288,6 +288,20 @@ class CollectorsSection(Section):
     )
 
 
+class ControlSection(Section):
+    """Several control planes, of which one decides."""
+
+    store: File = Field(
+        description="A file with the URL of the PostgreSQL database that they share, such as "
+        "`postgresql://serinus:PASSWORD@db.example/serinus`."
+    )
+    namespace: Namespace | None = Field(
+        default=None,
+        description="The namespace of the Lease `serinus-control`, by which one of them decides. Default: that of "
+        "gateways.",
+    )
+
+
 class ClusterSettings(Section):
     """The settings of a cluster."""
 
@@ -304,6 +318,16 @@ class ClusterSettings(Section):
     releases: ReleasesSection = ReleasesSection()
     gateways: GatewaysSection = GatewaysSection()
     collectors: CollectorsSection
+    control: ControlSection | None = Field(
+        default=None,
+        description="Several control planes. Default: this one decides alone, and its store is in its home.",
+    )
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> ClusterSettings:
+        if self.control is not None and self.collectors.certificate is None:
+            raise _wrong("`collectors.certificate` beside `control`: each home would make one of its own")
+        return self
 
     @property
     def gateway_namespace(self) -> str:

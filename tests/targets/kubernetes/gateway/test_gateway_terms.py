@@ -8,12 +8,12 @@ import pytest
 from gateway_harness import MemoryBoard, key_of
 from leaders import Leader
 
-from serinus.core.errors import Superseded
+from serinus.core.errors import Superseded, Unavailable
 from serinus.core.routing import WHOLE, Arm, Role, Routing
 from serinus.targets.kubernetes.gateway.board import Stored
 from serinus.targets.kubernetes.gateway.cluster_board import TERM, publication_of, secret_of
 from serinus.targets.kubernetes.gateway.counting import Pod, Report
-from serinus.targets.kubernetes.gateway.publication import Publication, parse
+from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable, parse
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
 
 
@@ -118,3 +118,12 @@ def test_the_secret_keeps_the_term() -> None:
     unsaid = secret_of(publication, "serinus", "1")
     del unsaid["metadata"]["annotations"][TERM]
     assert publication_of(unsaid).term == 0, "as of a version before terms"
+
+
+def test_a_secret_that_is_none_of_ours_is_said(board: PromptBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable() -> None:
+        raise Unreadable("the Secret holds something else than documents")
+
+    monkeypatch.setattr(board, "read", unreadable)
+    with pytest.raises(Unavailable, match="cannot be read: the Secret holds something else"):
+        router(board, Leader(1)).begin_term()

@@ -285,13 +285,19 @@ class ClusterRouter:
     def _stored(self) -> Stored:
         """What is published; where nothing is, what this control plane has seen last, or that nothing is routed. Raises
         Superseded: nothing is, and another control plane has to publish."""
-        while (stored := self._board.read()) is None:
+        while (stored := self._read()) is None:
             if self._leadership is not None:
                 self._leadership.term()
             with contextlib.suppress(Stale):
                 return self._board.publish(self._last or first(self._key_of, int(time.time())), None)
         self._last = stored.publication
         return stored
+
+    def _read(self) -> Stored | None:
+        try:
+            return self._board.read()
+        except Unreadable as error:
+            raise _unreadable(error) from error
 
     def _look(self, stored: Stored) -> Sequence[Gateway]:
         """At all gateways. Those that were left out count again once they run what is wanted."""
@@ -325,13 +331,17 @@ class ClusterRouter:
                 try:
                     document = parse(stored.publication.documents[version])
                 except (KeyError, Unreadable) as error:
-                    raise Unavailable(
-                        f"What is published for the gateways cannot be read: {error}.",
-                        hint="It was written by another version of Serinus, or by hand.",
-                    ) from error
+                    raise _unreadable(error) from error
                 self._parsed = dict([*self._parsed.items()][-_KEPT:])
                 self._parsed[version] = document
             return self._parsed[version]
+
+
+def _unreadable(error: Exception) -> Unavailable:
+    return Unavailable(
+        f"What is published for the gateways cannot be read: {error}.",
+        hint="It was written by another version of Serinus, or by hand.",
+    )
 
 
 def _as_before(wanted: Wanted, before: Wanted, model: str) -> Wanted:

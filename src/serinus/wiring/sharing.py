@@ -1,0 +1,73 @@
+"""What several control planes share: the store, and the Lease that says which of them decides."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import socket
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from serinus.backends.sql import SqlStore
+from serinus.core.errors import InvalidInput, Refused
+from serinus.core.home import Home
+from serinus.core.keys import installation
+from serinus.core.ports import Terms
+from serinus.targets.kubernetes.cluster import Cluster
+from serinus.targets.kubernetes.leading import LeaseLeadership
+from serinus.targets.kubernetes.settings import ClusterSettings, ControlSection
+
+_LEASE_SECONDS = 4.0
+"""How long an answer about the Lease may take. A renewal is tried more than once before the term is over."""
+_HOST_CHARACTERS = 40
+_INSTALLATION = "installation"
+"""The setting in the store by which a home with another secret is found."""
+
+
+def open_store(home: Home, control: ControlSection) -> SqlStore:
+    """Opens the shared database. Raises InvalidInput where the file does not hold its URL, which is not quoted because
+    it may hold a password; Refused where the home has another secret than those that have used the database before; and
+    what `SqlStore` raises."""
+    store = SqlStore(_url(control))
+    mine, theirs = installation(home.secret.read_text()), store.setting(_INSTALLATION)
+    if theirs is None:
+        store.set_setting(_INSTALLATION, mine)
+    elif theirs != mine:
+        store.close()
+        raise Refused(
+            f"{home.secret} is not the secret of the control planes that share this database: releases and gateways "
+            "would not take what this one sends.",
+            hint="Copy the file `secret` from one of their homes.",
+        )
+    return store
+
+
+def _url(control: ControlSection) -> str:
+    try:
+        url = control.store.read_text(encoding="utf-8").strip()
+        backend = make_url(url).get_backend_name()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidInput(f"The URL of the database cannot be read from {control.store}: {why}.") from error
+    except (ArgumentError, ValueError):
+        backend = ""
+    if backend != "postgresql":
+        raise InvalidInput(
+            f"{control.store} does not hold the URL of a PostgreSQL database.",
+            hint="Write `postgresql://USER:PASSWORD@HOST/DATABASE`, with special characters as %XX.",
+        )
+    return url
+
+
+def build_leadership(home: Home, chosen: ClusterSettings, control: ControlSection, terms: Terms) -> LeaseLeadership:
+    """Returns the leadership of this control plane, which does not decide yet. Asks nothing."""
+    client = Cluster.connected(chosen.kubeconfig, context=chosen.context, seconds=_LEASE_SECONDS)
+    identity = f"{name_of(home)}_{secrets.token_hex(4)}"
+    return LeaseLeadership(client, control.namespace or chosen.gateway_namespace, identity, terms)
+
+
+def name_of(home: Home) -> str:
+    """Returns the name of the control plane of this home: that of the machine or pod where there is one home."""
+    host = socket.gethostname()[:_HOST_CHARACTERS]
+    return f"{host}.{hashlib.sha256(str(home.path).encode()).hexdigest()[:6]}"
