@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import object_stores
 import pytest
+from databases import new_database
 
 PLACES = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), *os.get_exec_path()]
 """Debian keeps the server out of the path."""
@@ -76,13 +76,8 @@ def _wait(server: subprocess.Popen[bytes], directory: Path) -> None:
 @pytest.fixture
 def postgres_database(postgres_server: str) -> Iterator[str]:
     """The address of an empty database."""
-    import psycopg
-
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-        yield postgres_server.format(name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+    with new_database(postgres_server) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

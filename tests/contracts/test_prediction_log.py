@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
+from databases import new_database
 from lab import FakeLog
 from object_stores import BUCKET
 from waiting import wait_until
@@ -66,12 +67,21 @@ def bucket(path: Path, request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 
 @contextmanager
-def recorded(path: Path, place: Place) -> Iterator[Subject]:
+def postgres(path: Path, request: pytest.FixtureRequest) -> Iterator[Subject]:
+    """With counts and outcomes in a database for several machines."""
+    place = Directory(table_path(Home(path / "h")))
+    with new_database(request.getfixturevalue("postgres_server")) as url, recorded(path, place, url) as made:
+        yield made
+
+
+@contextmanager
+def recorded(path: Path, place: Place, database: str | None = None) -> Iterator[Subject]:
     home = Home(path / "h")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.secret.write_text(secrets.token_hex(32))
     command = [sys.executable, "-m", "serinus.predictions", "--home", str(home.path), "--table", place.uri]
+    command += ["--database", database] if database else []
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def answer(release: str, split: str, **changes: Any) -> None:
@@ -91,7 +101,9 @@ def recorded(path: Path, place: Place) -> Iterator[Subject]:
 
     try:
         wait_until(home.log_socket.exists)
-        yield Subject(DeltaPredictionLog(home, place=place), answer, Journal(home.disturbances, "host"))
+        yield Subject(
+            DeltaPredictionLog(home, place=place, database=database), answer, Journal(home.disturbances, "host")
+        )
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
@@ -104,7 +116,7 @@ def lab(_path: Path, _request: pytest.FixtureRequest) -> Iterator[Subject]:
     yield Subject(log, log.answer, log)
 
 
-LOGS = {"bucket": bucket, "delta": delta, "lab": lab}
+LOGS = {"bucket": bucket, "delta": delta, "lab": lab, "postgres": postgres}
 
 
 @pytest.fixture(scope="module", params=sorted(LOGS))

@@ -77,6 +77,22 @@ def test_the_place_is_kept_and_told_to_the_collector(home: Home) -> None:
     assert "--table" not in processes_of(home, Settings(PORTS))[1].command
 
 
+@pytest.mark.parametrize("wrong", ["mysql://db/x", "postgresql://u:hidden@db/x", "postgresql://db/x?password=hidden"])
+def test_a_database_with_a_password_or_of_another_kind_is_refused(wrong: str) -> None:
+    with pytest.raises(InvalidInput, match="--predictions-database") as told:
+        Options(predictions_database=wrong).applied_to(Settings())
+    assert "PGPASSWORD" in told.value.hint
+    assert "hidden" not in str(told.value)
+
+
+def test_the_database_is_kept_and_told_to_the_collector(home: Home) -> None:
+    url = "postgresql://serinus@db.example/serinus"
+    settings = Options(predictions_database=url).applied_to(Settings(PORTS))
+    assert Options().applied_to(settings).predictions_database == url
+    [collector] = [one for one in processes_of(home, settings) if one.name == "collector"]
+    assert collector.command[-2:] == ["--database", url]
+
+
 def test_a_log_is_known_by_its_address(home: Home) -> None:
     PredictionTable(place_at(str(table_path(home))))
     assert is_log(str(table_path(home)))

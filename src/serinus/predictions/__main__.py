@@ -18,11 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serinus.predictions", description="The prediction log.")
     parser.add_argument("--home", type=Path, required=True, help="the installation's directory")
     parser.add_argument("--table", metavar="URI", help="a directory or s3://bucket/prefix; default: in the home")
+    parser.add_argument("--database", metavar="URL", help="of PostgreSQL, for the counts; default: in the home")
     parser.add_argument("--envoy-admin", help="host:port, URL or Unix socket path of Envoy's admin interface")
     parser.add_argument("--roll-seconds", type=float, default=Settings().roll_seconds, help="age of a segment")
     given = parser.parse_args(arguments)
     try:
-        settings = Settings(envoy_admin=given.envoy_admin, table=given.table, roll_seconds=given.roll_seconds)
+        places = {"table": given.table, "database": given.database}
+        settings = Settings(envoy_admin=given.envoy_admin, roll_seconds=given.roll_seconds, **places)
         collect(Home(given.home.resolve()), settings)
     except SerinusError as error:
         print(error, file=sys.stderr)

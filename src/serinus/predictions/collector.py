@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
@@ -24,7 +24,7 @@ from serinus.predictions.counts import schema
 from serinus.predictions.counts.counter import SETTLE, Counter
 from serinus.predictions.counts.ledger import Ledger, Recovered
 from serinus.predictions.counts.store import CountStore
-from serinus.predictions.database import Database
+from serinus.predictions.database import Database, unavailable
 from serinus.predictions.intake.commit import GroupCommit
 from serinus.predictions.intake.listener import Intake, RemoteDoor
 from serinus.predictions.intake.reply_log import ReplyLog
@@ -35,7 +35,7 @@ from serinus.predictions.segments.files import SegmentWriter, numbers, read_fram
 from serinus.predictions.segments.marks import RouterOffset
 from serinus.predictions.segments.parsed import Parsed
 from serinus.predictions.segments.sources import ROUTER, writer_of
-from serinus.predictions.status import status_path, write_status
+from serinus.predictions.status import STOPPED, status_path, write_status
 from serinus.predictions.table.places import Place, place_at
 from serinus.predictions.table.roller import Roller, RollerError, Schedule
 from serinus.predictions.table.taken import last_segment
@@ -56,6 +56,8 @@ class Settings:
     envoy_admin: str | None = None
     table: str | None = None
     """The address of the table: `s3://bucket/prefix` or a directory. None: it is in the home."""
+    database: str | None = None
+    """The URL of a PostgreSQL database for the counts. None: they are in the home."""
     roll_seconds: float = 30.0
     """The age at which a segment is rolled up."""
     roll_bytes: int = 16 * 1024 * 1024
@@ -93,11 +95,13 @@ class Collector:
         self._segments = segments_path(home)
         self._segments.mkdir(mode=0o700, exist_ok=True)
         repair(self._segments)
-        counts = Database(counts_path(home), schema.metadata)
-        self._ledger, store = Ledger(counts), CountStore(counts)
+        counts = Database(settings.database or counts_path(home), schema.metadata)
+        self._ledger, store = Ledger(counts, writer=ensured_writer(home)), CountStore(counts)
+        self._ledger.claim()
         recovered = _recover(self._segments, self._ledger)
         place = place_at(settings.table or str(table_path(home)))
-        last = max([*numbers(self._segments), recovered.position.segment, _taken(home, place)])
+        counted = recovered.position.segment
+        last = max([*numbers(self._segments), counted, _taken(home, place, counted)])
         writer = SegmentWriter(self._segments, last + 1, settings.roll_bytes, settings.most_waiting_bytes)
         self._commit = GroupCommit(writer, recovered.seqs, now)
         secret, parsed = home.secret.read_text(), Parsed()
@@ -109,7 +113,7 @@ class Collector:
         )
         aside = Aside(Disturbances(home.disturbances))
         self._counter = Counter(self._segments, self._ledger, store, parsed, now, aside)
-        self._roller = Roller(home, settings.schedule, lock, place.uri)
+        self._roller = Roller(home, settings.schedule, lock, place.uri, settings.database)
         self._rolled_at = self._asked_at = now()
         self._stopping = asyncio.Event()
         self._state = "starting"
@@ -167,6 +171,7 @@ class Collector:
     async def _report(self) -> None:
         async def look() -> None:
             self._full_sets = await asyncio.to_thread(self._ledger.saturated)
+            await asyncio.to_thread(self._ledger.report, self._status())
 
         await self._try("counts database", look())
         self._say()
@@ -184,7 +189,7 @@ class Collector:
         except _PASSING as error:
             if what not in self._troubles:
                 log.exception("%s: failed; trying again", what)
-            self._troubles[what] = f"{what}: {error if isinstance(error, RollerError) else type(error).__name__}"
+            self._troubles[what] = f"{what}: {_words(error)}"
         else:
             self._troubles.pop(what, None)
 
@@ -214,7 +219,8 @@ class Collector:
         # What is not rolled up by then is durable in its segment.
         await self._try(_TABLE, asyncio.wait_for(self._roll_sealed(), self._settings.drain_seconds))
         await self._roller.close(_END_SECONDS)
-        self._say("stopped")
+        self._say(STOPPED)
+        await self._try("counts database", asyncio.to_thread(self._ledger.report, self._status()))
 
     def _count_all(self) -> None:
         while self._counter.step(self._commit.durable, settle=0):
@@ -266,18 +272,24 @@ class Collector:
         return f"{share} wait on the collector's disk until the table can be written"
 
 
-def _taken(home: Home, place: Place) -> int:
+def _words(error: Exception) -> str:
+    if isinstance(error, OperationalError):
+        return str(unavailable(error))
+    return str(error) if isinstance(error, RollerError) else type(error).__name__
+
+
+def _taken(home: Home, place: Place, counted: int) -> int:
     """Returns the number of the last segment of this disk that the table holds. It must never be used again, because
     the table would skip its records.
 
-    Where the table does not answer, 0 is enough if a collector has written its status on this disk: that one has asked
-    the table, and since then a segment was counted here before the table took it. A home that is new or restored from a
-    backup has no status, and must wait.
+    Where the table does not answer, 0 is enough if a collector has counted and written its status on this disk: that
+    one has asked the table, and since then a segment was counted here before the table took it. A home that is new or
+    restored from a backup has no status, and must wait.
     """
     try:
         return last_segment(place, ensured_writer(home))
     except SerinusError as error:
-        if not status_path(home).exists():
+        if not (counted and status_path(home).exists()):
             raise
         log.warning("the table does not say which segments it holds: %s", error)
         return 0

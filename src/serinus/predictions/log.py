@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 from deltalake.exceptions import DeltaError
@@ -22,7 +23,7 @@ from serinus.disturbances import Disturbances
 from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger, RouterReplies
 from serinus.predictions.counts.store import CountStore
-from serinus.predictions.database import Database
+from serinus.predictions.database import Database, unavailable
 from serinus.predictions.labels import matching, outcomes, performance
 from serinus.predictions.labels.importing import Imports
 from serinus.predictions.labels.outcomes import OutcomeStore
@@ -38,17 +39,24 @@ from serinus.predictions.writer import known_writer
 
 
 class DeltaPredictionLog:
-    """The prediction log. Thread-safe. Creates the two databases where they do not exist. `place` is that of the table;
-    None: the directory in the home."""
+    """The prediction log. Thread-safe. Creates the two databases where they do not exist.
 
-    def __init__(self, home: Home, now: Callable[[], float] = time.time, place: Place | None = None) -> None:
+    `place` is that of the table. None: the directory in the home. `database` is the URL of a PostgreSQL database for
+    counts and outcomes. None: they are in the home. With both, and a collector elsewhere, the log is whole but for the
+    seconds that are not in the table yet. Raises Unavailable, and Refused where a driver is not installed.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        now: Callable[[], float] = time.time,
+        place: Place | None = None,
+        database: str | None = None,
+    ) -> None:
         self._home, self._now = home, now
         self._place = place or Directory(table_path(home))
-        try:
-            self._counts_database = Database(counts_path(home), schema.metadata)
-            self._outcomes_database = Database(outcomes_path(home), outcomes.metadata)
-        except OperationalError as error:
-            raise _unavailable(error) from error
+        self._counts_database = Database(database or counts_path(home), schema.metadata)
+        self._outcomes_database = Database(database or outcomes_path(home), outcomes.metadata)
         self._counts = CountStore(self._counts_database)
         self._ledger = Ledger(self._counts_database)
         self._outcomes = OutcomeStore(self._outcomes_database)
@@ -60,7 +68,7 @@ class DeltaPredictionLog:
         try:
             self._counts.watch(watch)
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
         """Returns counts by release. None also while the collector is not running, because nothing may be promoted by
@@ -69,29 +77,33 @@ class DeltaPredictionLog:
 
     def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
         """Returns nothing while the collector is not running, for the reason given in `counts`."""
-        if not splits or not self._is_kept():
-            return {}
         try:
-            return self._counts.counts_of_all(splits)
+            return self._counts.counts_of_all(splits) if splits and self._is_kept() else {}
         except OperationalError:
             return {}
 
     def _is_kept(self) -> bool:
-        status = read_status(self._home)
+        status = self._status()
         return status is not None and self._now() - float(status.get("at", 0)) <= STALE_SECONDS
+
+    def _status(self) -> Mapping[str, Any] | None:
+        """Returns the collector's report, from where it writes it for readers on other machines, too. Raises
+        OperationalError."""
+        if not self._counts_database.shared:
+            return read_status(self._home)
+        report = self._counts.report()
+        return report and {**report, "at": self._now() - report["age"]}
 
     def follow(self, followed: Followed) -> None:
         try:
             self._counts.follow(followed)
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def followed(self) -> Mapping[str, ArmCounts] | None:
         """Returns None while the collector is not running, for the reason given in `counts`."""
-        if not self._is_kept():
-            return None
         try:
-            return self._counts.followed()
+            return self._counts.followed() if self._is_kept() else None
         except OperationalError:
             return None
 
@@ -99,7 +111,7 @@ class DeltaPredictionLog:
         try:
             return self._counts.hours(releases, int(since.timestamp() // 3600))
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def disturbance(self, model: str) -> Disturbance | None:
         now = self._now()
@@ -110,26 +122,26 @@ class DeltaPredictionLog:
         try:
             return self._counts.traffic(model, seconds, self._now())
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
         try:
             return self._counts.traffic_of_all(seconds, self._now())
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def totals(self) -> Mapping[str, Totals]:
         """Returns the counters by release since its first request, across restarts. They never decrease."""
         try:
             return self._counts.totals()
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def label(self, labels: Iterable[Label]) -> int:
         try:
             return self._outcomes.add(labels)
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def stage(self, import_id: str, number: int, part: Labels) -> None:
         try:
@@ -155,7 +167,7 @@ class DeltaPredictionLog:
         try:
             self._counts.retain(model, days)
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def read(
         self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
@@ -176,7 +188,7 @@ class DeltaPredictionLog:
         try:
             yield from rows(self.read, model, columns, since, until)
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def outcomes(self) -> pl.DataFrame:
         """Returns prediction_id, request_id, caller, release (empty where not given), label, observed_at and source."""
@@ -200,7 +212,7 @@ class DeltaPredictionLog:
         try:
             return self._outcomes.mark()
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def unmatched(self) -> int:
         """Returns the number of outcomes whose request is not in the log: not yet, no longer, or never."""
@@ -222,7 +234,10 @@ class DeltaPredictionLog:
 
     def warnings(self) -> Sequence[str]:
         """Returns the latest warnings of the collector."""
-        status = read_status(self._home) or {}
+        try:
+            status = self._status() or {}
+        except OperationalError as error:
+            return [str(unavailable(error))]
         return [f"the prediction log: {warning}" for warning in status.get("warnings", ())]
 
     def close(self) -> None:
@@ -237,12 +252,6 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     except (OSError, DeltaError, PolarsError) as error:  # Its message may hold values.
         raise Unavailable(f"The prediction log cannot be read ({type(error).__name__}).") from None
-
-
-def _unavailable(error: OperationalError) -> Unavailable:
-    return Unavailable(
-        f"The prediction log's database does not answer: {error.orig}.", hint="Check whether the disk is full."
-    )

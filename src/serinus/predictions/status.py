@@ -12,6 +12,8 @@ from serinus.lib import files
 
 STALE_SECONDS = 15.0
 """The age from which on a status means that the collector is not running."""
+STOPPED = "stopped"
+"""The state of a collector that has ended in order."""
 
 
 def status_path(home: Home) -> Path:

@@ -36,7 +36,8 @@ def main() -> int:
             from serinus.wiring.cluster import cluster_settings
             from serinus.wiring.collectors import run_collector
 
-            return run_collector(home, cluster_settings(settings), settings.predictions)
+            places = settings.predictions, settings.predictions_database
+            return run_collector(home, cluster_settings(settings), *places)
         if arguments.process == "install":
             from serinus.wiring.installing import run_install
 

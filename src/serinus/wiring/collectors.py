@@ -62,8 +62,8 @@ def authority_of(home: Home, settings: ClusterSettings) -> str:
         raise _unusable(file, error) from error
 
 
-def run_collector(home: Home, settings: ClusterSettings, table: str | None = None) -> int:
-    """Runs the collector until SIGTERM or SIGINT. `table`: see its settings. Returns the exit code.
+def run_collector(home: Home, settings: ClusterSettings, table: str | None = None, database: str | None = None) -> int:
+    """Runs the collector until SIGTERM or SIGINT. `table` and `database`: see its settings. Returns the exit code.
     Raises Refused and InvalidInput."""
     files = identity(home, settings)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -76,7 +76,8 @@ def run_collector(home: Home, settings: ClusterSettings, table: str | None = Non
     writers = ClusterWriters(cluster, settings.namespace, (settings.gateway_namespace, NAME))
     door = RemoteDoor(host, port, context, writers)
     try:
-        collect(home, CollectorSettings(table=table, settle_seconds=_SETTLE_SECONDS), door)
+        places = {"table": table, "database": database}
+        collect(home, CollectorSettings(settle_seconds=_SETTLE_SECONDS, **places), door)
     finally:
         cluster.close()
     return 0

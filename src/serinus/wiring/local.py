@@ -15,7 +15,6 @@ from serinus.backends.uv import UvEnvironments
 from serinus.core.home import Home
 from serinus.core.ports import Store
 from serinus.engine import Disk, World
-from serinus.predictions import DeltaPredictionLog
 from serinus.predictions.table.places import size_of
 from serinus.targets.local.host import HostTarget, SocketScorer, Trials
 from serinus.targets.local.host.limits import Limits
@@ -24,7 +23,7 @@ from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.place import Place
-from serinus.wiring.predictions import table_place
+from serinus.wiring.predictions import build_log, table_place
 
 COMPILE_SECONDS = 60.0
 """The time limit of writing a graph, and of proving it. A model that takes longer is served by its own libraries."""
@@ -98,7 +97,7 @@ def build_world(home: Home, settings: Settings, store: Store, place: Place) -> W
         ),
         target=place.target,
         router=place.router,
-        log=DeltaPredictionLog(home, place=table_place(home, settings)),
+        log=build_log(home, settings),
         fleet=GitFleet(home.fleet),
         trials=Trials(home, zygotes=zygotes),
         scorer=place.scorer,

@@ -20,6 +20,11 @@ def table_place(home: Home, settings: Settings) -> Place:
     return place_at(settings.predictions) if settings.predictions else Directory(table_path(home))
 
 
+def build_log(home: Home, settings: Settings) -> DeltaPredictionLog:
+    """Opens the prediction log of `home`. Raises Unavailable, and Refused where a driver is not installed."""
+    return DeltaPredictionLog(home, place=table_place(home, settings), database=settings.predictions_database)
+
+
 def is_log(where: str) -> bool:
     """Whether `where` names a table rather than a file: an address in a bucket, or the directory of one."""
     return "://" in where or (Path(where) / "_delta_log").is_dir()

@@ -45,8 +45,9 @@ def _collector_of_a_cluster(home: Home) -> ProcessSpec:
 def _with_models(home: Home, settings: Settings) -> list[ProcessSpec]:
     """Returns the processes of a machine on which releases run."""
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
-    table = ["--table", settings.predictions] if settings.predictions else []
-    collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home), *table)
+    places = {"--table": settings.predictions, "--database": settings.predictions_database}
+    chosen = [word for option, place in places.items() if place for word in (option, place)]
+    collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home), *chosen)
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     return [
         ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),

@@ -86,7 +86,7 @@ def test_events_of_many_writers_become_visible_in_the_order_of_their_numbers(
 def test_reading_goes_on_while_somebody_writes_and_a_writer_does_not_wait_for_ever(
     store: SqlStore, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 200)
+    monkeypatch.setattr("serinus.lib.postgres.LOCK_TIMEOUT_MS", 200)
     store.set_setting("a", "b")
     connection.execute(f"SELECT pg_advisory_lock({postgres._LOCK})")
     assert store.setting("a") == "b"

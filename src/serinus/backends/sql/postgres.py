@@ -1,23 +1,19 @@
-"""The parts of the store that are specific to PostgreSQL: beginning transactions, protecting the audit record, errors.
+"""The parts of the store that are specific to PostgreSQL: its lock, protecting the audit record, errors.
 
-A transaction that writes holds one advisory lock from its first statement to its end, because the store's checks, the
-chain of the audit record and the order of events need a single writer at a time. It runs as READ COMMITTED, because a
-snapshot from before the lock would not show what the previous writer has committed. A transaction that reads has a
-single snapshot.
+The lock of writers (`lib.postgres`) makes the store's checks, the chain of the audit record and the order of events the
+work of a single writer at a time.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
+from serinus.lib import postgres
+from serinus.lib.postgres import place_of, with_driver
 
-LOCK_TIMEOUT_MS = 10_000
-
-IDLE_TIMEOUT_MS = 5_000
-"""The time after which the server ends the session of a process that is stopped in the middle of a transaction that
-writes. It holds the lock of all writers."""
+__all__ = ["explain", "place_of", "prepare", "protect_audit", "with_driver"]
 
 _LOCK = 0x5E21_9005
 """The number of the store's advisory lock in its database."""
@@ -32,30 +28,9 @@ _APPEND_ONLY = (
 )
 
 
-def with_driver(url: URL) -> URL:
-    """Returns the URL with the driver that the extra installs."""
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
-def place_of(url: URL) -> str:
-    """Returns the database and its server, for people, without the password."""
-    return (
-        f"The PostgreSQL database {url.database or url.username} on {url.host or url.query.get('host', 'this machine')}"
-    )
-
-
 def prepare(engine: Engine, writes: str) -> Engine:
     """Returns the engine for reading. `writes` is the execution option of connections whose transactions write."""
-
-    def begun(connection: Connection) -> None:
-        if connection.get_execution_options().get(writes, False):
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
-            connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-
-    event.listen(engine, "begin", begun)
-    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return postgres.prepare(engine, writes, _LOCK)
 
 
 def protect_audit(connection: Connection) -> None:
@@ -75,7 +50,7 @@ def explain(error: DBAPIError, place: str) -> SerinusError:
         )
     if state == "55P03":
         return Unavailable(
-            f"{place} has been locked by another process for {LOCK_TIMEOUT_MS // 1000} s.",
+            f"{place} has been locked by another process for {postgres.LOCK_TIMEOUT_MS // 1000} s.",
             hint="Look for a session that waits in a transaction: `SELECT * FROM pg_stat_activity`.",
         )
     if state == "42501":

@@ -114,6 +114,15 @@ Predictions = Annotated[
         "environment, as AWS's tools do. Default: in the home.",
     ),
 ]
+PredictionsDatabase = Annotated[
+    str | None,
+    typer.Option(
+        metavar="postgresql://USER@HOST/DATABASE",
+        show_default=False,
+        help="Keep counts and outcomes of the prediction log in this database. The password is read from PGPASSWORD or "
+        "PGPASSFILE. Default: in the home.",
+    ),
+]
 Envoy = Annotated[Path | None, typer.Option(metavar="PATH", show_default=False, help="Use this Envoy binary.")]
 Unconfined = Annotated[
     bool | None,

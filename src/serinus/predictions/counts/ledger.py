@@ -6,6 +6,7 @@ the segments, which are removed only after they were counted and rolled up.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
+from serinus.core.errors import Refused
 from serinus.core.evidence import WINDOW_SECONDS
 from serinus.predictions.counts import schema as db
 from serinus.predictions.counts.counting import EVENTS, LIVE, CountKey, HourKey, Tally
@@ -22,6 +24,7 @@ from serinus.predictions.database import Database
 from serinus.predictions.segments.columns import Columns
 from serinus.predictions.segments.files import Position
 from serinus.predictions.segments.marks import RouterOffset
+from serinus.predictions.status import STALE_SECONDS, STOPPED
 
 HOURS_KEPT = 35 * 24
 MINUTES = 3600 // WINDOW_SECONDS
@@ -98,10 +101,14 @@ class Recovered:
 
 
 class Ledger:
-    """Writes counts and position."""
+    """Writes counts and position, for the collector of the disk with the name `writer`.
 
-    def __init__(self, database: Database, most_entities: int = MOST_ENTITIES) -> None:
-        self._database = database
+    A database has one collector at a time. The one that has called `claim` last is it. For any other one, `commit` and
+    `report` raise Refused.
+    """
+
+    def __init__(self, database: Database, most_entities: int = MOST_ENTITIES, writer: str = "") -> None:
+        self._database, self._writer = database, writer
         self._entities = EntitySets(most_entities)
         self._minute: dict[CountKey, tuple[int, int]] = {}
         """The minute of the last event of each followed release, and its events. It is lost with the process, since one
@@ -109,13 +116,48 @@ class Ledger:
         with database.write() as connection:
             _mend_hours(connection)
 
+    def claim(self) -> None:
+        """Makes this collector the one of the database. Raises Refused while another one reports that it runs."""
+        at = db.NOW if self._database.shared else 0.0
+        with self._database.write() as connection:
+            row = connection.execute(select(db.collector)).one_or_none()
+            if row is None:
+                connection.execute(insert(db.collector).values(id=1, writer=self._writer, report="", at=at))
+                return
+            if row.writer != self._writer and self._database.shared:
+                age = connection.scalar(select(db.NOW)) - row.at
+                ended = row.report and json.loads(row.report).get("state") == STOPPED
+                if age <= STALE_SECONDS and not ended:
+                    raise Refused(
+                        f"Another collector counts into this database. It reported {age:.0f} s ago.",
+                        hint=f"End it, or wait: {STALE_SECONDS:.0f} s after its last report this one takes over.",
+                    )
+            connection.execute(update(db.collector).values(writer=self._writer, report="", at=at))
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        """Stores what readers on other machines are told of the collector. Does nothing where there are none."""
+        if self._database.shared:
+            with self._database.write() as connection:
+                self._check(connection)
+                connection.execute(update(db.collector).values(report=json.dumps(report), at=db.NOW))
+
+    def _check(self, connection: Connection) -> None:
+        owner = connection.scalar(select(db.collector.c.writer))
+        if owner not in (None, self._writer):
+            raise Refused("Another collector counts into this database now.", hint="One is enough: end this one.")
+
+    def _of_this_disk(self, mark: str) -> str:
+        """Returns the name of a mark in `progress`. A database that is shared has marks of every disk."""
+        return f"{mark}/{self._writer}" if self._database.shared else mark
+
     def recovered(self) -> Recovered:
         """Returns the stored state."""
         with self._database.read() as connection:
             marks = {row.name: (row.one, row.two) for row in connection.execute(select(db.progress))}
             seqs = {(row.release, row.boot): row.seq for row in connection.execute(select(db.writers))}
-        router = RouterOffset(*marks["router"]) if "router" in marks else None
-        return Recovered(Position(*marks.get("counted", (0, 0))), router, seqs)
+        router, counted = self._of_this_disk("router"), self._of_this_disk("counted")
+        offset = RouterOffset(*marks[router]) if router in marks else None
+        return Recovered(Position(*marks.get(counted, (0, 0))), offset, seqs)
 
     def replies(self) -> list[RouterReply]:
         """Returns the stored replies of the router."""
@@ -125,6 +167,7 @@ class Ledger:
     def commit(self, tally: Tally, advance: Advance) -> None:
         """Writes everything in one transaction."""
         with self._database.write() as connection:
+            self._check(connection)
             firsts, remembered = self._entities.firsts(connection, tally, advance.at)
             counts = tally.counts + firsts
             _add(connection, db.counts, counts)
@@ -134,9 +177,9 @@ class Ledger:
             _add(connection, db.totals, tally.totals)
             for (model, release), streak in tally.streaks.items():
                 _follow(connection, model, release, streak)
-            _put(connection, db.progress, {"name": "counted"}, _mark(advance.position))
+            _put(connection, db.progress, {"name": self._of_this_disk("counted")}, _mark(advance.position))
             if advance.router:
-                _put(connection, db.progress, {"name": "router"}, _mark(advance.router))
+                _put(connection, db.progress, {"name": self._of_this_disk("router")}, _mark(advance.router))
             for (release, boot), seq in advance.seqs.items():
                 _put(connection, db.writers, {"release": release, "boot": boot}, {"seq": seq, "at": advance.at})
             for reply in advance.replies:

@@ -1,14 +1,17 @@
 """The tables of counts.db: what is watched, what was counted, and the position in the log.
 
-The engine writes `watches`, `followed` and `retention`. The collector is the only writer of all other tables, so its
+They are in a SQLite file of one machine, or in a PostgreSQL database for several. The engine writes `watches`,
+`followed` and `retention`. The collector is the only writer of all other tables, so its
 read-then-write needs no conflict clause, which keeps the SQL portable.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, UniqueConstraint, func
 
 metadata = MetaData()
+NOW = func.date_part("epoch", func.now())
+"""Unix seconds by the clock of PostgreSQL. The clocks of the machines that share a database may differ."""
 
 watches = Table(
     "watches",
@@ -107,6 +110,14 @@ progress = Table(
     Column("name", String, primary_key=True),
     Column("one", BigInteger, nullable=False),
     Column("two", BigInteger, nullable=False),
+)
+collector = Table(  # one row: whose counts these are, and its report for readers on other machines
+    "collector",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("writer", String, nullable=False),  # the name of its disk
+    Column("report", String, nullable=False),  # JSON, or empty
+    Column("at", Float, nullable=False),  # of the report: unix seconds by the clock of the database
 )
 retention = Table(
     "retention",

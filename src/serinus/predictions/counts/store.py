@@ -145,6 +145,14 @@ class CountStore:
         totals = [Totals(release, model, **counts) for (release, model), counts in named.items()]
         return {one.release: replace(one, streak=streaks.get((one.release, one.model), Streak())) for one in totals}
 
+    def report(self) -> Mapping[str, Any] | None:
+        """Returns the collector's last report, with its `age` in seconds by the clock of the database. None: there is
+        none. Of a database that is shared only."""
+        age = (db.NOW - db.collector.c.at).label("age")
+        with self._database.read() as connection:
+            row = connection.execute(select(db.collector.c.report, age)).one_or_none()
+        return {**json.loads(row.report), "age": row.age} if row is not None and row.report else None
+
     def retain(self, model: str, days: int) -> None:
         """Sets how many days predictions of `model` are kept. Raises InvalidInput for less than a day."""
         if days < 1:

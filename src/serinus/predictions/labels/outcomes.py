@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
+    Integer,
     MetaData,
     String,
     Table,
@@ -41,6 +42,12 @@ labels = Table(
     Column("observed_at", BigInteger, nullable=False),  # unix time in microseconds
     Column("source", String, nullable=False),
 )
+writes = Table(  # one row, so that readers notice new outcomes
+    "outcome_writes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+)
 _before = Table(  # The table of earlier versions, which only had the caller's id.
     "outcomes",
     MetaData(),
@@ -64,11 +71,11 @@ _CACHE_KIB = 64 * 1024
 
 _COLUMNS = [column.name for column in labels.columns]
 _UPSERT = f"""
-    INSERT INTO labels ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
+    INSERT INTO labels ({", ".join(_COLUMNS)}) VALUES ({{values}})
     ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET
         label = excluded.label, observed_at = excluded.observed_at, source = excluded.source
     WHERE excluded.observed_at >= labels.observed_at AND (excluded.label, excluded.observed_at, excluded.source)
-        IS NOT (labels.label, labels.observed_at, labels.source)
+        {{differs}} (labels.label, labels.observed_at, labels.source)
 """  # noqa: S608  names of columns
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -94,6 +101,7 @@ class OutcomeStore:
         while chunk := list(islice(rest, _CHUNK)):
             with self._database.write() as connection:
                 changed += _add(connection, chunk)
+                _count_write(connection)
         return changed
 
     def add_many(self, outcomes: pl.DataFrame) -> int:
@@ -103,9 +111,8 @@ class OutcomeStore:
         columns = outcomes.with_columns(pl.col("observed_at").cast(pl.Int64())).select(_COLUMNS)
         for part in columns.iter_slices(_MANY):
             with self._database.write() as connection:
-                connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KIB}")
-                changed += connection.exec_driver_sql(_UPSERT, part.rows()).rowcount
-                connection.exec_driver_sql("PRAGMA cache_size=-2000")
+                changed += _upsert(connection, part.rows())
+                _count_write(connection)
         return changed
 
     def mark(self) -> str:
@@ -113,7 +120,7 @@ class OutcomeStore:
         with self._database.read() as connection:
             if connection.execute(select(labels.c.label).limit(1)).first() is None:
                 return ""
-        return self._database.mark()
+            return str(connection.scalar(select(writes.c.count)) or 0)
 
     def frame(self) -> pl.DataFrame:
         """Returns prediction_id, request_id, caller, release, label, observed_at and source."""
@@ -124,6 +131,23 @@ class OutcomeStore:
             assert rows is not None
             frames = [pl.DataFrame(part, schema=raw, orient="row") for part in iter(lambda: rows.fetchmany(_MANY), [])]
         return pl.concat([pl.DataFrame(schema=raw), *frames]).cast({"observed_at": SCHEMA["observed_at"]})
+
+
+def _upsert(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Returns how many rows are new or changed."""
+    if connection.dialect.name != "sqlite":
+        statement = _UPSERT.format(values=", ".join(["%s"] * len(_COLUMNS)), differs="IS DISTINCT FROM")
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+    connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    statement = _UPSERT.format(values=", ".join("?" * len(_COLUMNS)), differs="IS NOT")
+    changed = connection.exec_driver_sql(statement, list(rows)).rowcount
+    connection.exec_driver_sql("PRAGMA cache_size=-2000")
+    return changed
+
+
+def _count_write(connection: Connection) -> None:
+    if not connection.execute(update(writes).values(count=writes.c.count + 1)).rowcount:
+        connection.execute(insert(writes).values(id=1, count=1))
 
 
 def _take_over(connection: Connection) -> None:

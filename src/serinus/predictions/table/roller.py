@@ -39,8 +39,9 @@ class RollerError(Exception):
 class Roller:
     """Controls the process. It is started when it is first needed, and again after it has died."""
 
-    def __init__(self, home: Home, schedule: Schedule, lock: int, table: str) -> None:
-        self._home, self._schedule, self._lock, self._table = home, schedule, lock, table
+    def __init__(self, home: Home, schedule: Schedule, lock: int, table: str, database: str | None) -> None:
+        self._home, self._schedule, self._lock = home, schedule, lock
+        self._places = ["--table", table, *(["--database", database] if database else [])]
         self._process: asyncio.subprocess.Process | None = None
 
     async def step(self, counted: Position, writing: int) -> int:
@@ -71,7 +72,7 @@ class Roller:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _PROCESS, "--home", str(self._home.path), "--table", self._table),
+                *(sys.executable, "-m", _PROCESS, "--home", str(self._home.path), *self._places),
                 *("--commits", str(self._schedule.commits), "--seconds", str(self._schedule.seconds)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -40,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Rolls segments of the prediction log up into its Delta table.")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--table", required=True, metavar="URI", help="a directory, or s3://bucket/prefix")
+    parser.add_argument("--database", metavar="URL", help="of PostgreSQL, for the counts; default: in the home")
     parser.add_argument("--commits", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
@@ -49,7 +50,8 @@ def main() -> int:
     os.nice(5)
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)  # A segment has many lists of scores and no cycles.
-    work = Work(Home(given.home), place_at(given.table), Schedule(given.commits, given.seconds))
+    schedule = Schedule(given.commits, given.seconds)
+    work = Work(Home(given.home), place_at(given.table), schedule, given.database)
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(work.step(Position(*asked["counted"]), asked["writing"])), flush=True)
@@ -59,8 +61,9 @@ def main() -> int:
 class Work:
     """The roll-up, made anew after every failure: the table may hold what was written without an answer."""
 
-    def __init__(self, home: Home, place: Place, schedule: Schedule) -> None:
+    def __init__(self, home: Home, place: Place, schedule: Schedule, database: str | None = None) -> None:
         self._home, self._place, self._schedule = home, place, schedule
+        self._database = database or counts_path(home)
         self._roll_up: RollUp | None = None
         self._failed = ""
 
@@ -88,7 +91,7 @@ class Work:
         return words
 
     def _made(self) -> RollUp:
-        counts = Database(counts_path(self._home), schema.metadata)
+        counts = Database(self._database, schema.metadata)
         try:
             table = PredictionTable(self._place, known_writer(self._home))
         except BaseException:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -46,6 +47,8 @@ class Settings:
     """A file with the credentials for `mlflow_uri`. It is read whenever the control process starts."""
     predictions: str | None = None
     """The address of the prediction log's table in a bucket. None: it is in the home."""
+    predictions_database: str | None = None
+    """The URL of a PostgreSQL database, without a password, for counts and outcomes. None: they are in the home."""
     envoy_binary: str | None = None
     confined: bool = True
     interpreters: tuple[str, ...] = ()
@@ -147,6 +150,7 @@ class Options:
     mlflow_uri: str | None = None
     mlflow_credentials: str | None = None
     predictions: str | None = None
+    predictions_database: str | None = None
     envoy_binary: str | None = None
     unconfined: bool | None = None
     interpreters: tuple[str, ...] = ()
@@ -187,6 +191,9 @@ class Options:
             mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
             mlflow_credentials=self.mlflow_credentials or settings.mlflow_credentials,
             predictions=str(BucketAddress.parse(self.predictions)) if self.predictions else settings.predictions,
+            predictions_database=(
+                _database(self.predictions_database) if self.predictions_database else settings.predictions_database
+            ),
             envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
             confined=settings.confined if self.unconfined is None else not self.unconfined,
             interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
@@ -244,6 +251,7 @@ _WORDS = {
     "mlflow_uri": "MLflow server",
     "mlflow_credentials": "credentials for MLflow",
     "predictions": "place of the prediction log",
+    "predictions_database": "database of the prediction log",
     "envoy_binary": "Envoy binary",
     "confined": "confinement of models",
     "interpreters": "Python interpreters",
@@ -257,6 +265,18 @@ _WORDS = {
     "disk_budget": "budget of disk space",
     "cluster": "settings of the cluster",
 }
+
+
+def _database(url: str) -> str:
+    """The URL of a PostgreSQL database. It is kept in a file and shown in lists of processes, so it has no password."""
+    parts = urlsplit(url)
+    if parts.scheme != "postgresql" or parts.password or "password" in parts.query or re.search(r"\s", url):
+        raise InvalidInput(
+            "--predictions-database is not the address of a PostgreSQL database without a password",
+            hint="Give it as postgresql://USER@HOST/DATABASE. The password is read from PGPASSWORD, or from the file "
+            "that PGPASSFILE names.",
+        )
+    return url
 
 
 def _absolute(path: str) -> str:
