@@ -240,8 +240,8 @@ def worker(home: Home) -> Iterator[Callable[..., FakeWorker]]:
     """Makes workers that are connected as soon as there is a collector."""
     made: list[FakeWorker] = []
 
-    def make(release: str = RELEASE) -> FakeWorker:
-        made.append(FakeWorker(home, release))
+    def make(release: str = RELEASE, at: Home = home) -> FakeWorker:
+        made.append(FakeWorker(at, release))
         made[-1].start()
         return made[-1]
 

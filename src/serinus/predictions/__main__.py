@@ -23,8 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--roll-seconds", type=float, default=Settings().roll_seconds, help="age of a segment")
     given = parser.parse_args(arguments)
     try:
-        places = {"table": given.table, "database": given.database}
-        settings = Settings(envoy_admin=given.envoy_admin, roll_seconds=given.roll_seconds, **places)
+        settings = Settings(
+            envoy_admin=given.envoy_admin,
+            table=given.table,
+            database=given.database,
+            roll_seconds=given.roll_seconds,
+        )
         collect(Home(given.home.resolve()), settings)
     except SerinusError as error:
         print(error, file=sys.stderr)

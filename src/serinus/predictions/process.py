@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
 import sys
+import time
+
+from sqlalchemy.exc import OperationalError
 
 from serinus.core.errors import Refused
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.lib import locks
 from serinus.predictions.collector import Collector, Settings
+from serinus.predictions.counts import schema
+from serinus.predictions.counts.ledger import Ledger
+from serinus.predictions.database import Database, unavailable
 from serinus.predictions.intake.listener import RemoteDoor
 from serinus.predictions.paths import lock_path
+from serinus.predictions.status import WAITING, write_status
+from serinus.predictions.writer import ensured_writer
 
 _LOCK_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
+"""The time between two attempts to become the collector of a database."""
 
 
 def collect(home: Home, settings: Settings, remote: RemoteDoor | None = None) -> None:
     """Runs the collector of `home` until SIGTERM or SIGINT, after which everything is durable. Without `remote` only
-    records of this machine are accepted. Raises Refused where another collector has the home."""
+    records of this machine are accepted. Raises Refused where another collector has the home, or has taken over the
+    counts of its database; and Unavailable where a table or a database must be asked first and does not answer."""
     configure_logging()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.umask(0o077)
@@ -41,7 +53,29 @@ async def _serve(home: Home, settings: Settings, lock: int, remote: RemoteDoor |
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Collector(home, settings, lock, remote=remote).run(stop)
+    if settings.database is not None:
+        await _wait_for_turn(home, settings.database, stop)
+    if not stop.is_set():
+        await Collector(home, settings, lock, remote=remote).run(stop)
+
+
+async def _wait_for_turn(home: Home, database: str, stop: asyncio.Event) -> None:
+    """Waits while another collector counts into the database. Raises Unavailable where it does not answer at first."""
+    opened = Database(database, schema.metadata)
+    ledger = Ledger(opened, writer=ensured_writer(home))
+    with contextlib.closing(opened):
+        while not stop.is_set():
+            try:
+                await asyncio.to_thread(ledger.claim)
+            except Refused as error:
+                told = f"waiting: {error.message} This one takes over when that one ends."
+            except OperationalError as error:
+                told = str(unavailable(error))
+            else:
+                return
+            write_status(home, {"at": time.time(), "state": WAITING, "warnings": [told]})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
 
 
 def _calm_collector_of_garbage() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ STALE_SECONDS = 15.0
 """The age from which on a status means that the collector is not running."""
 STOPPED = "stopped"
 """The state of a collector that has ended in order."""
+WAITING = "waiting"
+"""The state of a collector that begins when another one, which counts into the same database, has ended."""
 
 
 def status_path(home: Home) -> Path:
@@ -30,6 +33,12 @@ def write_status(home: Home, status: Mapping[str, Any]) -> None:
         with path.open("r+") as file:
             file.write(text)
             file.truncate()
+
+
+def is_waiting(home: Home) -> bool:
+    """Whether the collector waits for its turn."""
+    status = read_status(home) or {}
+    return status.get("state") == WAITING and time.time() - float(status.get("at", 0)) <= STALE_SECONDS
 
 
 def read_status(home: Home) -> Mapping[str, Any] | None:

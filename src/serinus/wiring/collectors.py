@@ -76,8 +76,7 @@ def run_collector(home: Home, settings: ClusterSettings, table: str | None = Non
     writers = ClusterWriters(cluster, settings.namespace, (settings.gateway_namespace, NAME))
     door = RemoteDoor(host, port, context, writers)
     try:
-        places = {"table": table, "database": database}
-        collect(home, CollectorSettings(settle_seconds=_SETTLE_SECONDS, **places), door)
+        collect(home, CollectorSettings(table=table, database=database, settle_seconds=_SETTLE_SECONDS), door)
     finally:
         cluster.close()
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -23,7 +25,7 @@ from serinus.predictions.counts.ledger import Advance, Ledger
 from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.segments.files import Position
-from serinus.predictions.status import STALE_SECONDS, STOPPED
+from serinus.predictions.status import STALE_SECONDS, STOPPED, is_waiting, read_status
 
 RELEASE = "card-fraud-7-3f9a2c"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -132,6 +134,42 @@ def test_one_collector_counts_and_another_waits_until_it_is_silent(database: Dat
         with pytest.raises(Refused, match="Another collector counts into this database now"):
             write()
     assert first.recovered().position == Position(0, 0)
+
+
+def test_a_second_collector_waits_and_takes_over_with_everything_that_was_counted(
+    postgres_database: str,
+    other_machine: DeltaPredictionLog,
+    collector_of: Callable[..., Any],
+    worker: Callable[..., Any],
+    record: Any,
+    tmp_path: Path,
+) -> None:
+    other_machine.watch(Watch("s1", "r1", "card-fraud", {}, 9.0))
+    first = collector_of("--database", postgres_database)
+    sender = worker()
+    sender.submit([record(1), record(2)])
+    sender.settle()
+    wait_until(lambda: requests(other_machine) == 2)
+    second = Home(tmp_path / "second")
+    for directory in second.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    second.secret.write_text(first.home.secret.read_text())
+    command = [sys.executable, "-m", "serinus.predictions", "--home", str(second.path), "--database", postgres_database]
+    with subprocess.Popen(command) as process:
+        try:
+            wait_until(lambda: is_waiting(second))
+            [told] = (read_status(second) or {})["warnings"]
+            assert "Another collector counts into this database" in told
+            assert not second.log_socket.exists()
+            assert first.stop() == 0
+            wait_until(second.log_socket.exists)
+            later = worker(at=second)
+            later.submit([record(3)])
+            later.settle()
+            wait_until(lambda: requests(other_machine) == 3)
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
 
 
 def test_a_collector_that_has_ended_in_order_is_not_waited_for(database: Database) -> None:

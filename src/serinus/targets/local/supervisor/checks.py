@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.predictions.status import is_waiting
 from serinus.resources import SilentModel
 from serinus.targets.local.supervisor import tls
 from serinus.targets.local.supervisor.settings import Settings
@@ -39,7 +40,7 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
     context = tls.own_context(home) if settings.tls_files else None
     client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
     found = [
-        Check("collector", "prediction log", partial(_accepts, home.log_socket)),
+        Check("collector", "prediction log", partial(_collects, home)),
         Check("control", "api", partial(_api_answers, client, home, settings)),
     ]
     if settings.serves:
@@ -121,6 +122,11 @@ def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
         Silent(one.model, one.placement + (f": {one.remarks}" if one.remarks else ""), coming=one.placement in _COMING)
         for one in silent
     ]
+
+
+def _collects(home: Home) -> bool:
+    """Whether the collector takes records, or waits until the one of another home has ended."""
+    return _accepts(home.log_socket) or is_waiting(home)
 
 
 def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
