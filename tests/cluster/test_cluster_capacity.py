@@ -27,13 +27,14 @@ from serinus.core.keys import router_key
 from serinus.core.release import Release, Scale
 from serinus.core.rollout import Kind, Phase
 from serinus.core.routing import WHOLE, Arm, Role, Routing
-from serinus.targets.kubernetes import expecting
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.cluster.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SECRET
 from serinus.targets.kubernetes.gateway.cluster_board import Places
 from serinus.targets.kubernetes.gateway.counting import Standing
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+from serinus.targets.kubernetes.gitops import GitOps
+from serinus.targets.kubernetes.gitops.manifests import application_set
 from serinus.targets.kubernetes.manifests import Placed, Replicas, Settings, Sizing, manifests, rendered, router_secret
 from serinus.targets.kubernetes.target import KubernetesTarget
 from serinus.wiring.gateways import build_cluster_router
@@ -105,8 +106,14 @@ def serving(cluster: Lab, namespace: str, gateway_image: str, released: Released
         undo.callback(target.close)
         callers, probes = undo.enter_context(gateways(cluster, client, settings))
         router = build_cluster_router(client, Places(namespace, namespace), secret, probes)
-        eventually("two gateways", lambda: [one.standing for one in router.gateways()] == [Standing.COUNTED] * 2)
+        eventually("two gateways", lambda: both_count(router), seconds=240)
         yield Serving(namespace, target, router, callers, client)
+
+
+def both_count(router: ClusterRouter) -> bool:
+    found = router.gateways()
+    assert [one.standing for one in found] == [Standing.COUNTED] * 2, found
+    return True
 
 
 @pytest.fixture
@@ -278,13 +285,6 @@ def deploy(world: World, version: str) -> None:
 
 # --- Argo CD ------------------------------------------------------------------------------------------------
 
-IGNORED = {
-    "group": "autoscaling",
-    "kind": "HorizontalPodAutoscaler",
-    "managedFieldsManagers": [expecting.MANAGER],
-}
-"""What the engine changes at run time."""
-
 
 def test_argo_cd_and_the_engine_do_not_undo_each_other(
     cluster: Lab, serving: Serving, released: Released, tmp_path: Path
@@ -330,21 +330,13 @@ ANNOTATE = ("annotate", "--overwrite")
 
 
 def application(name: str, url: str, namespace: str) -> dict[str, Any]:
-    policy = {
-        "automated": {"prune": True, "selfHeal": True},
-        "syncOptions": ["RespectIgnoreDifferences=true"],
-    }
+    """With what the ApplicationSet of Serinus says of differences and synchronisation."""
+    made = application_set(GitOps(url, "lab"), namespace)["spec"]["template"]["spec"]
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Application",
         "metadata": {"name": name, "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
-        "spec": {
-            "project": "default",
-            "source": {"repoURL": url, "targetRevision": "main", "path": "."},
-            "destination": {"server": "https://kubernetes.default.svc", "namespace": namespace},
-            "ignoreDifferences": [IGNORED],
-            "syncPolicy": policy,
-        },
+        "spec": {**made, "project": "default", "source": {**made["source"], "path": "."}},
     }
 
 

@@ -56,7 +56,7 @@ def test_what_is_given_reaches_the_manifests(write: Write) -> None:
     more = """\
 gateways: {namespace: edge}
 releases:
-  replicas: {least: 1, most: 3, cpu_percent: 50, scale_down_after: 1m}
+  replicas: {least: 1, most: 3, cpu_percent: 50, scale_down_after: 1m, in_flight: 8}
   sizing: {workers: 2, worker_memory: 1GiB, headroom: 2, base_memory: 200MiB, requested_share: 1, scratch: 1GiB}
   timing: {startup: 2m, endpoints: 1s, drain: 2s, progress: 3m}
   confinement: required
@@ -64,7 +64,7 @@ releases:
     made = load(write(LEAST + more)).manifests_by("authority")
     assert (made.namespace, made.gateways, made.confinement) == ("fraud", "edge", "required")
     assert (made.replicas.least, made.replicas.most, made.replicas.cpu_percent) == (1, 3, 50)
-    assert made.replicas.scale_down_after == 60
+    assert (made.replicas.scale_down_after, made.replicas.in_flight) == (60, 8)
     assert (made.sizing.workers, made.sizing.worker_bytes, made.sizing.base_bytes) == (2, 2**30, 200 * 2**20)
     assert (made.sizing.headroom, made.sizing.requested_share, made.sizing.scratch_bytes) == (2, 1, 2**30)
     assert (made.timing.startup, made.timing.endpoints, made.timing.drain, made.timing.progress) == (120, 1, 2, 180)

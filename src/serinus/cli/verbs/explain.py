@@ -61,7 +61,7 @@ def _head(at: Session, rollout: Explanation) -> None:
     if status.phase.ended:
         at.out.line(words.end_line(rollout), style="green" if good else "red")
     else:
-        at.out.line(f"{status.phase.value}: {status.reason or status.hold or 'under way'}", style="cyan")
+        at.out.line(f"{status.phase.value}: {status.hold or status.reason or 'under way'}", style="cyan")
     why = f": {rollout.why}" if rollout.why else ""
     at.out.line(f"requested as {rollout.asked_as} by {rollout.summary.asked_by}{why}")
     if rollout.summary.approved_by:

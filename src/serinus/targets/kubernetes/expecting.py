@@ -14,8 +14,6 @@ from typing import Any
 from serinus.core.placement import Placement
 from serinus.targets.kubernetes.manifests.settings import Replicas
 
-MANAGER = "serinus-expectations"
-"""The field manager of the floor."""
 EXPECTED = "serinus/expected-workers"
 """The annotation of a HorizontalPodAutoscaler with the number of workers that its floor was made of."""
 

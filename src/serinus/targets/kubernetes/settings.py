@@ -150,6 +150,12 @@ class ReplicasSection(Section):
     scale_down_after: Seconds = Field(
         default=timedelta(minutes=5), le=timedelta(hours=1), description="How long fewer pods must have sufficed."
     )
+    in_flight: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests in flight in a pod that the autoscaler aims at as well, where the cluster has an API of "
+        "custom metrics. Default: it follows processors alone.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> ReplicasSection:
@@ -350,7 +356,13 @@ class ClusterSettings(Section):
         return Settings(
             namespace=self.namespace,
             gateways=self.gateway_namespace,
-            replicas=Replicas(replicas.least, replicas.most, replicas.cpu_percent, _seconds(replicas.scale_down_after)),
+            replicas=Replicas(
+                replicas.least,
+                replicas.most,
+                replicas.cpu_percent,
+                _seconds(replicas.scale_down_after),
+                replicas.in_flight,
+            ),
             sizing=Sizing(
                 workers=sizing.workers,
                 worker_bytes=sizing.worker_memory,

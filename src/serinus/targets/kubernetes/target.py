@@ -19,7 +19,7 @@ from serinus.core.placement import Placement
 from serinus.core.release import USUAL, Release, Scale
 from serinus.targets.kubernetes import expecting
 from serinus.targets.kubernetes.applying import Applier, DirectApplier
-from serinus.targets.kubernetes.cluster import Cluster, Conflict, Mirror, Object
+from serinus.targets.kubernetes.cluster import CAPACITY_MANAGER, Cluster, Conflict, Mirror, Object
 from serinus.targets.kubernetes.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -141,7 +141,7 @@ class KubernetesTarget:
         changes = expecting.changes(workers, self._workers_of_pod(there), most, replicas)
         with suppress(NotFound):  # It was removed in the meantime.
             self._autoscalers.put(
-                self._cluster.merge(HORIZONTAL_POD_AUTOSCALER, name, namespace, changes, manager=expecting.MANAGER)
+                self._cluster.merge(HORIZONTAL_POD_AUTOSCALER, name, namespace, changes, manager=CAPACITY_MANAGER)
             )
 
     def distrust(self, release_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serinus.targets.kubernetes.cluster.client import MANAGER, Change, Cluster, Listing
+from serinus.targets.kubernetes.cluster.client import CAPACITY_MANAGER, MANAGER, Change, Cluster, Listing
 from serinus.targets.kubernetes.cluster.errors import (
     Conflict,
     Denied,
@@ -15,6 +15,7 @@ from serinus.targets.kubernetes.cluster.kinds import Kind, Object
 from serinus.targets.kubernetes.cluster.mirror import Mirror
 
 __all__ = [
+    "CAPACITY_MANAGER",
     "MANAGER",
     "Change",
     "Cluster",

@@ -21,6 +21,8 @@ from serinus.targets.kubernetes.cluster.kinds import Kind, Object, kind_of, reso
 
 MANAGER = "serinus"
 """Of the fields that Serinus applies."""
+CAPACITY_MANAGER = "serinus-capacity"
+"""Of the fields that Serinus changes at run time, which Argo CD leaves alone."""
 _AT_ONCE = 500
 """Objects in one answer to a list."""
 _WRITING = ("create", "delete", "patch", "update")

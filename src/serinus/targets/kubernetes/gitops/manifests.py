@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serinus.targets.kubernetes.cluster import CAPACITY_MANAGER
 from serinus.targets.kubernetes.gitops.settings import GitOps
 from serinus.targets.kubernetes.manifests import Manifest, rendered
 from serinus.targets.kubernetes.manifests.names import PART_OF
@@ -74,7 +75,15 @@ def _application(gitops: GitOps, namespace: str) -> dict[str, Any]:
             "destination": {"server": gitops.server, "namespace": namespace},
             # The HorizontalPodAutoscaler owns them, and no file names them. Argo CD must not write them either, so
             # that `RespectIgnoreDifferences`, which writes what it has read before, is not set.
-            "ignoreDifferences": [{"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]}],
+            "ignoreDifferences": [
+                {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]},
+                # The least number of pods is raised before a release gets more traffic.
+                {
+                    "group": "autoscaling",
+                    "kind": "HorizontalPodAutoscaler",
+                    "managedFieldsManagers": [CAPACITY_MANAGER],
+                },
+            ],
             "syncPolicy": {
                 "automated": {"enabled": True, "prune": True, "selfHeal": True},
                 "retry": {
@@ -82,7 +91,8 @@ def _application(gitops: GitOps, namespace: str) -> dict[str, Any]:
                     "refresh": True,
                     "backoff": {"duration": "5s", "factor": 2, "maxDuration": "1m"},
                 },
-                "syncOptions": ["ServerSideApply=true"],
+                # What does not differ is not written: a change of another object resets no least number of pods.
+                "syncOptions": ["ServerSideApply=true", "ApplyOutOfSyncOnly=true"],
             },
         },
     }
