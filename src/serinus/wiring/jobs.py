@@ -9,10 +9,10 @@ from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.images import Images
 from serinus.targets.kubernetes.jobs import ClusterTrials, Jobs, JobSettings
 from serinus.targets.local.host import Trials
-from serinus.wiring.local import RECHECK_BYTES, RECHECK_SECONDS
+from serinus.wiring.local import RECHECK_SECONDS
 
 _LEAST_SHARE = 0.01
-"""Of a processor, for what is done behind everything else."""
+"""The share of their processors that is set aside for the pods of the recheck."""
 
 
 def build_cluster_trials(home: Home, cluster: Cluster, settings: JobSettings, images: Images) -> ClusterTrials:
@@ -27,5 +27,5 @@ def build_cluster_trials(home: Home, cluster: Cluster, settings: JobSettings, im
 
 def build_cluster_rescorer(home: Home, cluster: Cluster, settings: JobSettings, images: Images) -> ClusterTrials:
     """The same for the recheck. Its pods only get processors that are idle."""
-    behind = replace(settings, seconds=RECHECK_SECONDS, memory_bytes=RECHECK_BYTES, requested_share=_LEAST_SHARE)
+    behind = replace(settings, seconds=RECHECK_SECONDS, requested_share=_LEAST_SHARE)
     return build_cluster_trials(home, cluster, behind, images)

@@ -10,6 +10,7 @@ import pytest
 from serinus.core.errors import InvalidInput
 from serinus.spec.fields import Described, described
 from serinus.spec.writing import as_yaml
+from serinus.targets.kubernetes.jobs import JobSettings
 from serinus.targets.kubernetes.manifests import Settings
 from serinus.targets.kubernetes.settings import ClusterSettings, address_parts
 from serinus.targets.kubernetes.settings_file import load
@@ -70,6 +71,26 @@ releases:
     assert (made.timing.startup, made.timing.endpoints, made.timing.drain, made.timing.progress) == (120, 1, 2, 180)
     assert made.collectors is not None
     assert (made.collectors.addresses, made.collectors.authority) == (("192.0.2.10:7443",), "authority")
+
+
+def test_what_is_given_reaches_the_jobs(write: Write) -> None:
+    assert load(write(LEAST)).jobs == JobSettings("fraud")
+    more = """\
+trials: {processors: 2, memory: 3GiB, scratch: 2GiB, answer: 5m, start: 1m}
+releases: {sizing: {requested_share: 1}, confinement: required}
+"""
+    secrets = LEAST.replace("images:", "images:\n  pull_secrets: [registry]")
+    assert load(write(secrets + more)).jobs == JobSettings(
+        "fraud",
+        processors=2,
+        requested_share=1,
+        memory_bytes=3 * 2**30,
+        scratch_bytes=2 * 2**30,
+        seconds=300,
+        start_seconds=60,
+        pull_secrets=("registry",),
+        confinement="required",
+    )
 
 
 def test_relative_paths_are_relative_to_the_document(write: Write) -> None:

@@ -18,6 +18,7 @@ from serinus.core.errors import InvalidInput
 from serinus.spec.quantities import Duration, Kind, Size, wrong
 from serinus.spec.section import Section
 from serinus.targets.kubernetes.images import Place, Reference
+from serinus.targets.kubernetes.jobs import JobSettings
 from serinus.targets.kubernetes.manifests import Collectors, Replicas, Settings, Sizing, Timing
 
 _MIB = 2**20
@@ -216,6 +217,26 @@ class ReleasesSection(Section):
     )
 
 
+class TrialsSection(Section):
+    """The pods in which models are examined."""
+
+    processors: float = Field(default=1.0, gt=0, description="Limit of processors of a pod that examines a model.")
+    memory: Size = Field(default=2048 * _MIB, ge=256 * _MIB, description="Memory of a pod that examines a model.")
+    scratch: Size = Field(
+        default=1024 * _MIB, ge=_MIB, description="Limit of what a model writes while it is examined."
+    )
+    answer: Seconds = Field(
+        default=timedelta(minutes=2),
+        ge=timedelta(seconds=1),
+        description="How long a model may take to answer one question, with its loading.",
+    )
+    start: Seconds = Field(
+        default=timedelta(minutes=10),
+        ge=timedelta(seconds=1),
+        description="How long a pod that examines a model may take to start, with the pull of its image.",
+    )
+
+
 class GatewaysSection(Section):
     """The gateways, which callers send their requests to."""
 
@@ -322,6 +343,7 @@ class ClusterSettings(Section):
     )
     images: ImagesSection
     releases: ReleasesSection = ReleasesSection()
+    trials: TrialsSection = TrialsSection()
     gateways: GatewaysSection = GatewaysSection()
     collectors: CollectorsSection
     control: ControlSection | None = Field(
@@ -349,6 +371,22 @@ class ClusterSettings(Section):
     def collectors_by(self, authority: str) -> Collectors:
         """Returns the collectors, whose certificates `authority` has signed (PEM)."""
         return Collectors(self.collectors.addresses, authority, self.collectors.name)
+
+    @property
+    def jobs(self) -> JobSettings:
+        """What the Jobs get in which models are examined."""
+        trials = self.trials
+        return JobSettings(
+            namespace=self.namespace,
+            processors=trials.processors,
+            requested_share=self.releases.sizing.requested_share,
+            memory_bytes=trials.memory,
+            scratch_bytes=trials.scratch,
+            seconds=trials.answer.total_seconds(),
+            start_seconds=_seconds(trials.start),
+            pull_secrets=self.images.pull_secrets,
+            confinement=self.releases.confinement,
+        )
 
     def manifests_by(self, authority: str) -> Settings:
         """Returns what the manifests of all releases have in common. `authority` is that of the collectors (PEM)."""

@@ -12,7 +12,7 @@ from job_cluster import JobCluster, image_of, status
 from pods import ALIKE, environment_of
 from serinus_runtime.isolation import landlock
 from serinus_runtime.pod import frame
-from trials_contract import ADDS_UP, Keep, TrialsContract, hand_made
+from trials_contract import Keep, TrialsContract
 
 from serinus.core.errors import SerinusError, Unavailable, Unbuildable
 from serinus.core.examination import ReadRows
@@ -286,16 +286,6 @@ def test_files_of_rows_are_read_where_they_are(cluster: JobCluster) -> None:
     assert trials.golden(Path("golden.json")).columns == ("golden.json",)
     assert trials.evaluation(Path("e.csv"), "fraud", "card", ["x"]).columns == ("e.csv", "fraud", "card", "x")
     assert cluster.requests == []
-
-
-def test_a_node_without_landlock_is_refused_where_the_settings_require_it(
-    cluster: JobCluster, packages: Path, tmp_path: Path
-) -> None:
-    """This kernel has it, so what is required is what every question says."""
-    artifact = hand_made(tmp_path / "m", ADDS_UP)
-    jobs = Jobs(cluster.connected(), JobSettings(confinement="required"))
-    question = Question("trials.reference", "a" * 64, "b" * 64)
-    assert jobs.ask(image_of(artifact, packages), question).document == {"loaded": True}
 
 
 def test_only_what_is_needed_is_asked_of_the_api_server(cluster: JobCluster) -> None:
