@@ -24,13 +24,16 @@ from serinus.core.people import Access, Actor
 from serinus.core.release import Release, Scale, ServingSettings
 from serinus.core.rollout import Kind, Phase, Plan, Policy, Rollout, Status
 from serinus.targets.kubernetes.gateway.manifests import all_of
+from serinus.targets.kubernetes.jobs import ClusterTrials
 from serinus.targets.kubernetes.manifests import Sizing
 from serinus.targets.kubernetes.settings import ClusterSettings
+from serinus.targets.local.host import Trials
 from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.cluster import Watch, cluster_settings, measured_bytes, place_on_a_cluster
 from serinus.wiring.collectors import authority_of, identity, make_identity, run_collector
 from serinus.wiring.installing import check_rights, gateway_settings
+from serinus.wiring.local import build_world, place_here
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RELEASE = Release("fraud-1-abcdef", "fraud", "1", "a", "e", ServingSettings(), NOW)
@@ -208,7 +211,7 @@ def test_a_place_is_assembled_without_asking_anybody(home: Home, store: SqlStore
     (tmp_path / "cluster.yaml").write_text(
         yaml.safe_dump({**DOCUMENT, "kubeconfig": "kubeconfig", "gateways": {"api_keys": "none"}})
     )
-    chosen = Settings({"api": 1}, cluster=str(tmp_path / "cluster.yaml"))
+    chosen = Settings({"api": 1, "mlflow": 2, "envoy": 3}, cluster=str(tmp_path / "cluster.yaml"))
     make_identity(home, cluster_settings(chosen))
     place = place_on_a_cluster(home, chosen, store)
     try:
@@ -216,6 +219,10 @@ def test_a_place_is_assembled_without_asking_anybody(home: Home, store: SqlStore
         assert place.fields["serving.warm"] == "a release on a cluster is not scaled to zero"
         with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1 does not answer"):
             place.router.all_in_force()
+        assert isinstance(place.rescorer, ClusterTrials)
+        assert build_world(home, chosen, store, place).trials is place.trials
+        assert isinstance(place.trials, ClusterTrials)
+        assert isinstance(build_world(home, chosen, store, place_here(home, chosen)).trials, Trials)
     finally:
         place.close()
 

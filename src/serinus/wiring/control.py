@@ -54,7 +54,8 @@ def run_control(home: Home, settings: Settings) -> int:
     desk = Desk(world, news)
 
     def begin(deciding: World) -> Deciders:
-        rechecker = Rechecker(deciding, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
+        rescorer = place.rescorer or build_rescorer(home)
+        rechecker = Rechecker(deciding, rescorer, SHARE if settings.recheck is None else settings.recheck)
         return Deciders(deciding, news, settings.public_url("api"), {"recheck": rechecker.run})
 
     def over() -> None:

@@ -99,7 +99,7 @@ def build_world(home: Home, settings: Settings, store: Store, place: Place) -> W
         router=place.router,
         log=build_log(home, settings),
         fleet=GitFleet(home.fleet),
-        trials=Trials(home, zygotes=zygotes),
+        trials=place.trials or Trials(home, zygotes=zygotes),
         scorer=place.scorer,
         store=store,
         clock=SystemClock(),

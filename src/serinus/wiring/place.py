@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from serinus.core.ports import Router, Scorer, Target
+from serinus.core.ports import Rescorer, Router, Scorer, Target, Trials
 
 if TYPE_CHECKING:
     from serinus.targets.kubernetes.leading import LeaseLeadership
@@ -36,6 +36,10 @@ class Place:
     """Whether callers may need API keys."""
     fields: Mapping[str, str]
     """Notes about fields of a spec that follow from the settings of this target."""
+    trials: Trials | None = None
+    """Examines models. None: processes of this machine do."""
+    rescorer: Rescorer | None = None
+    """Predicts again what the recheck compares. None: processes of this machine do."""
     loops: Mapping[str, Callable[[threading.Event], None]] = field(default_factory=dict)
     """What runs beside the engine until the event is set, by the names of their threads."""
     warnings: Callable[[], Sequence[str]] = tuple
