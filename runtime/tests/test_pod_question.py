@@ -63,9 +63,11 @@ def ask(tmp_path: Path, environment: Path) -> Any:
         (directory / "scratch").mkdir()
         files = {"rows": how.pop("rows", ROWS)} if how.get("rows", ROWS) else {}
         config, parts, digest = how.pop("config", {}), how.pop("parts", 1), how.pop("digest", None)
+        directories, returned = how.pop("directories", {}), how.pop("returned", "")
         content = posed.packed(
             {
-                "module": module, "config": config, "files": files, "confinement": "required",
+                "module": module, "config": config, "files": files, "directories": directories,
+                "returned": returned, "confinement": "required",
                 "limits": {**LIMITS, **how},
             }
         )  # fmt: skip
@@ -199,7 +201,7 @@ def _load_pyfunc(path):
 
 
 def test_an_answer_that_no_log_holds_is_a_failure(ask: Ask, make_artifact: Any, tmp_path: Path) -> None:
-    rows = {"columns": ["amount", "hour", "country"], "rows": [[1.0, 1, ""]] * 600_000}
+    rows = {"columns": ["amount", "hour", "country"], "rows": [[1.0, 1, ""]] * 750_000}
     answer = ask(
         make_artifact(tmp_path / "model", LONG),
         rows=rows,
@@ -207,7 +209,52 @@ def test_an_answer_that_no_log_holds_is_a_failure(ask: Ask, make_artifact: Any, 
         file_bytes=1 << 30,
         printed_bytes=64 << 20,
     ).answer()
-    assert (answer["said"], answer["stopped"]) == ("", "its answer is longer than 4 MiB when it is compressed")
+    assert (answer["said"], answer["stopped"]) == ("", "its answer is longer than 6 MiB when it is compressed")
+
+
+WRITES_OUT = """
+import os
+os.mkdir("out")
+THIS
+raise ImportError(open(GIVEN + "/a.bin", "rb").read())
+"""
+
+
+def writing(code: str, tmp_path: Path) -> str:
+    given = str(tmp_path / "container-0" / "scratch" / "given" / "sent")
+    return WRITES_OUT.replace("THIS", code).replace("GIVEN", repr(given))
+
+
+def test_files_are_sent_with_the_question_and_returned_with_the_answer(
+    ask: Ask, make_artifact: Any, tmp_path: Path
+) -> None:
+    code = writing("open('out/b.bin', 'wb').write(bytes(range(256)))", tmp_path)
+    sent = {"sent": {"a.bin": base64.b64encode(b"sent").decode()}}
+    answer = ask(make_artifact(tmp_path / "model", code), directories=sent, returned="out").answer()
+    assert "b'sent'" in answer["said"]
+    assert {name: base64.b64decode(one) for name, one in answer["files"].items()} == {"b.bin": bytes(range(256))}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os.symlink('/opt', 'out/link')",
+        "os.mkdir('out/directory')",
+        "[open(f'out/{n}', 'wb').write(bytes(12 << 20)) for n in range(3)]",
+    ],
+    ids=["link", "directory", "size"],
+)
+def test_what_is_no_file_or_too_much_is_not_returned(ask: Ask, make_artifact: Any, tmp_path: Path, code: str) -> None:
+    artifact = make_artifact(tmp_path / "model", writing(code, tmp_path))
+    answer = ask(artifact, returned="out", file_bytes=1 << 30, written_bytes=1 << 30).answer()
+    assert (answer["files"], answer["said"]) == ({}, "")
+    assert answer["stopped"] == "what it has written is not a plain file, or has more than 32 MiB"
+
+
+def test_a_directory_that_is_a_link_or_missing_has_no_files(ask: Ask, make_artifact: Any, tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "model", "import os\nos.symlink('/etc', 'out')\nraise ImportError()\n")
+    assert ask(artifact, returned="out").answer()["files"] == {}
+    assert ask(artifact, returned="nothing").answer()["files"] == {}
 
 
 def test_another_question_than_the_one_that_was_posed_is_not_asked(ask: Ask, adds_up: Path) -> None:

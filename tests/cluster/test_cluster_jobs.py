@@ -19,16 +19,19 @@ from relays import as_bearer
 from released import Released, made
 from trials_contract import HANGS, Keep, TrialsContract, hand_made, said
 
+from serinus.backends.onnx import OnnxCompiler
+from serinus.backends.uv import UvEnvironments
 from serinus.core.errors import Unavailable, Unbuildable
 from serinus.core.examination import GivenRows
 from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest
+from serinus.core.release import Artifact, Environment, Requirements
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.cluster.kinds import JOB, POD, SECRET
 from serinus.targets.kubernetes.jobs import ClusterTrials, Jobs, JobSettings
 from serinus.targets.local.host import Trials
 from serinus.targets.trials import Question
-from serinus.wiring.jobs import build_cluster_trials
+from serinus.wiring.jobs import build_cluster_ask, build_cluster_trials
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -99,6 +102,24 @@ def test_a_real_model_is_examined_as_on_one_machine_bit_for_bit(
     requests = [AnsweredRequest(release.id, COLUMNS, [row], [0.5]) for row in ROWS]
     assert trials.rescore(release, requests).answers == local.rescore(release, requests).answers
     eventually("nothing is left", lambda: not left(client, namespace))
+
+
+def test_a_graph_is_written_and_proven_as_on_one_machine(
+    released: Released, client: Cluster, settings: JobSettings, tmp_path: Path
+) -> None:
+    environments = UvEnvironments(released.home.environments, interpreters=[Path(sys.executable)], always=())
+    artifact = Artifact(released.artifact, Requirements((), None), None, None, "mlflow.sklearn")
+    environment = Environment(released.environment, ".".join(map(str, sys.version_info[:3])))
+    asks = {
+        "here": Trials(released.home).ask,
+        "there": build_cluster_ask(released.home, client, replace(settings, seconds=300), released.images),
+    }
+    here, there = (
+        OnnxCompiler(tmp_path / name, environments, ask).compile(artifact, environment, COLUMNS, ROWS, print)
+        for name, ask in asks.items()
+    )
+    assert here.compiled is not None, here.reason
+    assert (there.reason, there.compiled, there.proof) == ("", here.compiled, here.proof)
 
 
 SEES = """

@@ -6,6 +6,7 @@ Here the real one compiles with confined processes of this interpreter; tests/ba
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from job_cluster import JobCluster, image_of
 from lab import FakeCompiler
 from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
@@ -28,6 +30,7 @@ from serinus.core.examination import GateResult, Outcome
 from serinus.core.home import Home
 from serinus.core.ports import Compilation, Compiler
 from serinus.core.release import Artifact, Environment, Requirements
+from serinus.targets.kubernetes.jobs import ClusterTrials, Jobs, JobSettings
 from serinus.targets.local.host import Trials
 
 COLUMNS = ("a", "b")
@@ -64,8 +67,8 @@ class Here:
 class Asked:
     """Asks real processes, but has the model of `differing` answer otherwise than it does."""
 
-    def __init__(self, home: Home) -> None:
-        self._trials = Trials(home)
+    def __init__(self, trials: Trials | ClusterTrials) -> None:
+        self._trials = trials
 
     @contextmanager
     def __call__(
@@ -80,6 +83,23 @@ class Asked:
 
 
 def onnx(path: Path) -> Setting:
+    home = saved(path)
+    return Setting(OnnxCompiler(home.compiled, Here(), Asked(Trials(home))))
+
+
+def jobs(path: Path) -> Setting:
+    home = saved(path)
+    cluster = JobCluster(path / "containers").connected()
+
+    def image(artifact: str, environment: str | None) -> str:
+        return image_of(home.artifact(artifact), Path(sys.prefix))
+
+    trials = ClusterTrials(Jobs(cluster, JobSettings()), image, Trials(home))
+    return Setting(OnnxCompiler(home.compiled, Here(), Asked(trials)))
+
+
+def saved(path: Path) -> Home:
+    """With the models."""
     home = Home(path / "home")
     for directory in home.directories:
         directory.mkdir(parents=True, exist_ok=True)
@@ -91,7 +111,7 @@ def onnx(path: Path) -> Setting:
     custom.mkdir()
     mlmodel = {"flavors": {"python_function": {"loader_module": "theirs"}}, "signature": {}}
     (custom / "MLmodel").write_text(json.dumps(mlmodel))
-    return Setting(OnnxCompiler(home.compiled, Here(), Asked(home)))
+    return home
 
 
 def _log(random: np.random.Generator, path: Path) -> None:
@@ -107,7 +127,7 @@ def _log(random: np.random.Generator, path: Path) -> None:
     )
 
 
-COMPILERS: dict[str, Callable[[Path], Setting]] = {"in memory": in_memory, "onnx": onnx}
+COMPILERS: dict[str, Callable[[Path], Setting]] = {"in memory": in_memory, "onnx": onnx, "onnx in Jobs": jobs}
 
 
 @pytest.fixture(params=sorted(COMPILERS), scope="module")

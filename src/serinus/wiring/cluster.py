@@ -29,7 +29,7 @@ from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.collectors import authority_of
 from serinus.wiring.gateways import build_cluster_router
 from serinus.wiring.images import build_images
-from serinus.wiring.jobs import build_cluster_rescorer, build_cluster_trials
+from serinus.wiring.jobs import build_cluster_ask, build_cluster_rescorer, build_cluster_trials
 from serinus.wiring.kubernetes import build_target
 from serinus.wiring.place import Place
 from serinus.wiring.sharing import build_leadership, name_of
@@ -87,6 +87,7 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
         fields=_fields(chosen),
         trials=build_cluster_trials(home, cluster, chosen.jobs, images),
         rescorer=build_cluster_rescorer(home, cluster, chosen.jobs, images),
+        ask=build_cluster_ask(home, cluster, chosen.jobs, images),
         loops={"cluster": watch.run},
         warnings=watch.warnings,
         close=close,

@@ -93,7 +93,7 @@ def build_world(home: Home, settings: Settings, store: Store, place: Place) -> W
         compiler=OnnxCompiler(
             home.compiled,
             UvEnvironments(home.environments, interpreters=interpreters, always=(), confined=settings.confined),
-            Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS), zygotes=zygotes).ask,
+            place.ask or Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS), zygotes=zygotes).ask,
         ),
         target=place.target,
         router=place.router,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from serinus.backends.onnx import Ask
 from serinus.core.ports import Rescorer, Router, Scorer, Target, Trials
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Place:
     """Examines models. None: processes of this machine do."""
     rescorer: Rescorer | None = None
     """Predicts again what the recheck compares. None: processes of this machine do."""
+    ask: Ask | None = None
+    """Writes graphs and proves them. None: processes of this machine do."""
     loops: Mapping[str, Callable[[threading.Event], None]] = field(default_factory=dict)
     """What runs beside the engine until the event is set, by the names of their threads."""
     warnings: Callable[[], Sequence[str]] = tuple

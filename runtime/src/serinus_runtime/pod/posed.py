@@ -3,10 +3,13 @@
 The variable SERINUS_QUESTION holds {"parts": number, "sha256": digest of the question, "paths"?}. The question itself
 is compressed JSON in the files `part-0`, `part-1`, ...; its key is in the file `key`:
 
-    {"module": "trials.reference", "config": {..} or null, "files": {name: {..}}, "confinement": as of a release,
+    {"module": "trials.reference", "config": {..} or null, "files": {field: {..}},
+     "directories": {field: {name: content in base64}}, "returned": name, "confinement": as of a release,
      "limits": {"seconds", "memory_bytes", "file_bytes", "written_bytes", "written_files", "printed_bytes"}}
 
-Without a configuration the process is told where the artifact is, and has no packages.
+Without a configuration the process is told where the artifact is, and has no packages. Files and directories are
+written, and their paths are the values of these fields of the configuration. The files of the directory `returned` of
+the scratch are a part of the answer, unless it is empty.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ class Posed:
     module: str
     config: Mapping[str, Any] | None
     files: Mapping[str, Any]
+    directories: Mapping[str, Mapping[str, str]]
+    returned: str
     confinement: str
     limits: QuestionLimits
     digest: str
@@ -92,6 +97,8 @@ def read(variables: Mapping[str, str]) -> Posed:
         document["module"],
         document["config"],
         document["files"],
+        document["directories"],
+        document["returned"],
         document["confinement"],
         QuestionLimits(
             written=Bounds(limits["written_bytes"], limits["written_files"]),

@@ -10,7 +10,9 @@ The reason is then the last line of the output, and the container's termination 
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -19,9 +21,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Mapping, NoReturn
+from typing import Any, Mapping, NoReturn, Sequence
 
-from serinus_runtime.isolation import landlock
+from serinus_runtime.isolation import landlock, written
 from serinus_runtime.pod import frame
 from serinus_runtime.pod.container import be_private, end
 from serinus_runtime.pod.launch import OF_THE_IMAGE, RUNTIME, command
@@ -33,6 +35,8 @@ from serinus_runtime.process.last_words import last_line, last_words
 from serinus_runtime.process.watching import TookTooMuch, Watch
 
 _LONGEST_ANSWER = 16 << 20
+_MOST_RETURNED, _MOST_FILES = 32 << 20, 32
+"""The bytes and the number of the files that are part of an answer."""
 
 
 def main() -> None:
@@ -56,9 +60,39 @@ def _answer(posed: Posed) -> bytes:
     """Returns the framed answer. Raises OSError."""
     ended = {**_asked(posed), "seconds": _children_seconds()}
     try:
-        return frame.framed(ended, posed.key, posed.digest)
+        files = _returned(posed.paths.scratch / "work" / posed.returned) if posed.returned else {}
+        return frame.framed({**ended, "files": files}, posed.key, posed.digest)
     except frame.TooLong as error:
-        return frame.framed({**ended, "said": "", "stopped": str(error)}, posed.key, posed.digest)
+        return frame.framed({**ended, "said": "", "files": {}, "stopped": str(error)}, posed.key, posed.digest)
+
+
+def _returned(directory: Path) -> Mapping[str, str]:
+    """Returns the content of the plain files in a directory that the model may have made, in base64. Raises
+    TooLong."""
+    found: dict[str, str] = {}
+    left = _MOST_RETURNED
+    for name in _names(directory):
+        try:
+            content = written.content(directory / name, left)
+        except (OSError, ValueError) as error:
+            most = f"more than {_MOST_RETURNED >> 20} MiB"
+            raise frame.TooLong(f"what it has written is not a plain file, or has {most}") from error
+        left -= len(content)
+        found[name] = base64.b64encode(content).decode()
+    return found
+
+
+def _names(directory: Path) -> Sequence[str]:
+    """Returns the names in a directory, if it is one."""
+    try:
+        descriptor = written.opened(directory)
+    except OSError:
+        return ()
+    try:
+        with os.scandir(descriptor) as entries:
+            return [entry.name for entry in itertools.islice(entries, _MOST_FILES)]
+    finally:
+        os.close(descriptor)
 
 
 def _asked(posed: Posed) -> Mapping[str, Any]:
@@ -86,7 +120,12 @@ def _saved(posed: Posed, given: Path, work: Path) -> str:
     """Returns the argument of the process: its configuration in the directory `given`, which it can only read."""
     if posed.config is None:
         return str(posed.paths.artifact)
-    files = {name: _written(given / f"{name}.json", content) for name, content in posed.files.items()}
+    files = {name: _put(given / f"{name}.json", content) for name, content in posed.files.items()}
+    for name, contents in posed.directories.items():
+        (given / name).mkdir(mode=0o700)
+        files[name] = str(given / name)
+        for file, content in contents.items():
+            (given / name / file).write_bytes(base64.b64decode(content))
     config = {
         **posed.config,
         **files,
@@ -97,10 +136,10 @@ def _saved(posed: Posed, given: Path, work: Path) -> str:
         # If the kernel has Landlock, no process may start without it.
         "landlock_required": landlock.abi() > 0 or posed.confinement == REQUIRED,
     }
-    return _written(given / "config.json", config)
+    return _put(given / "config.json", config)
 
 
-def _written(path: Path, content: Any) -> str:
+def _put(path: Path, content: Any) -> str:
     path.write_text(json.dumps(content))
     return str(path)
 

@@ -1,5 +1,5 @@
 """Compiled releases: models as ONNX graphs, which are proven to decide as the models do."""
 
-from serinus.backends.onnx.compiler import OnnxCompiler
+from serinus.backends.onnx.compiler import Ask, OnnxCompiler
 
-__all__ = ["OnnxCompiler"]
+__all__ = ["Ask", "OnnxCompiler"]

@@ -27,20 +27,31 @@ from serinus.core.storage import Stored
 log = logging.getLogger(__name__)
 
 _FOR_THE_PROOF = ("proof.json", "answers.npy", "margins.npy", "margins.onnx")
+COMPILED = "compiled"
+"""The directory to which `compiling.convert` writes."""
 _LARGEST_FILE = 512 << 20
 """In bytes."""
 _LONGEST_WORDS = 300
 
 
 class Ask(Protocol):
-    """Runs `serinus_runtime.<module>` in a confined process. Implementations: targets/local/host (`Trials.ask`)."""
+    """Runs `serinus_runtime.<module>` in a confined process. Implementations: targets/local/host (`Trials.ask`),
+    targets/kubernetes/jobs (`ClusterTrials.ask`)."""
 
     def __call__(
-        self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
+        self,
+        environment: str,
+        module: str,
+        artifact: str,
+        *,
+        also: Sequence[Path] = (),
+        returned: str = "",
+        **config: Any,
     ) -> AbstractContextManager[tuple[Mapping[str, Any], Path]]:
-        """Returns the answer and the directory to which the process wrote. `environment` and `artifact` are digests.
+        """Returns the answer and the directory to which the process wrote, in which the directory `returned` is needed.
+        `environment` and `artifact` are digests. The process may read the directories `also`.
 
-        Raises Unbuildable.
+        Raises Unbuildable, and Unavailable where the process cannot be run now.
         """
         ...
 
@@ -132,12 +143,15 @@ class OnnxCompiler:
         self, artifact: Artifact, environment: Environment, ours: Environment, table: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Compiles and proves the model. Raises Unbuildable where a process fails or takes too long."""
-        with self._ask(environment.digest, "compiling.convert", artifact.digest, rows=table) as (written, scratch):
+        with self._ask(environment.digest, "compiling.convert", artifact.digest, returned=COMPILED, rows=table) as (
+            written,
+            scratch,
+        ):
             if "unsupported" in written:
                 what = str(written["unsupported"])[:_LONGEST_WORDS]
                 return {"digest": None, "reason": f"{what} cannot be compiled", "proof": {}}
             with (
-                _copied(scratch / "compiled") as directory,
+                _copied(scratch / COMPILED) as directory,
                 self._ask(ours.digest, "trials.prove", artifact.digest, also=[directory], compiled=str(directory)) as (
                     proof,
                     _,

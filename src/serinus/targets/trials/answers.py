@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, NonNegativeInt, StringConstraints
@@ -45,6 +45,8 @@ class Answer:
     document: Mapping[str, Any]
     seconds: float
     """The processor time that was used."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """The files that the question wants returned, by their names."""
 
 
 class Failed(Exception):

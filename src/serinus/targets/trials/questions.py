@@ -30,6 +30,10 @@ class Question:
     """Fields of its configuration."""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Fields whose values are JSON files, because they may be large."""
+    directories: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """Fields whose values are directories, with the content of their files."""
+    returned: str = ""
+    """The directory in its scratch whose files are a part of the answer. Empty: none are."""
     followed: bool = False
     """Whether other questions about the same model follow soon."""
 

@@ -24,7 +24,15 @@ from serinus.targets.trials import Question
 GOLDEN = Path(__file__).with_name("golden") / "question.yaml"
 IMAGE = "registry.example.org/serinus/trials@sha256:" + "e" * 64
 NAME = "serinus-trial-0a1b2c3d4e5f6071"
-QUESTION = Question("trials.reference", "a" * 64, "b" * 64, {"score_output": "fraud"}, {"rows": {"rows": [[1.0]]}})
+QUESTION = Question(
+    "trials.reference",
+    "a" * 64,
+    "b" * 64,
+    {"score_output": "fraud"},
+    {"rows": {"rows": [[1.0]]}},
+    {"compiled": {"model.onnx": b"\0\1"}},
+    "out",
+)
 POSED = Posed((b"first", b"second"), "d" * 64, b"k" * 32)
 SETTINGS = JobSettings("team-a", owner="serinus-1", pull_secrets=("registry",))
 
@@ -111,6 +119,7 @@ def test_a_question_is_posed_so_that_the_runtime_reads_it(tmp_path: Path) -> Non
     read = posed.read({posed.VARIABLE: json.dumps(told)})
     assert (read.module, read.files, read.confinement) == ("trials.reference", {"rows": {"rows": [[1.0]]}}, "required")
     assert read.config == {"rows": None, "score_output": "fraud"}
+    assert (read.directories, read.returned) == ({"compiled": {"model.onnx": "AAE="}}, "out")
     assert (read.limits.seconds, read.key) == (7, made.key)
     assert 0 < read.limits.memory_bytes < 1 << 30
     assert pose(QUESTION, JobSettings()).key != made.key

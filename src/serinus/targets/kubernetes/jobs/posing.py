@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ _MOST_PARTS = 16
 _FILE_BYTES = 1 << 30
 _WRITTEN_FILES = 100_000
 _PRINTED_BYTES = 64 << 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""The name of a file that a model has written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ def pose(question: Question, settings: JobSettings) -> Posed:
         "module": question.module,
         "config": None if question.environment is None else question.config({}),
         "files": dict(question.files),
+        "directories": {
+            field: {name: base64.b64encode(content).decode() for name, content in files.items()}
+            for field, files in question.directories.items()
+        },
+        "returned": question.returned,
         "confinement": settings.confinement,
         "limits": {
             "seconds": settings.seconds,
@@ -60,7 +69,7 @@ def pose(question: Question, settings: JobSettings) -> Posed:
 
 def _too_large(why: str) -> Unbuildable:
     return Unbuildable(
-        f"The rows are too large to be sent to the model in the cluster: {why}.",
+        f"What the model is to be asked is too large to be sent into the cluster: {why}.",
         hint="Log fewer rows: a sample of them is enough.",
     )
 
@@ -74,4 +83,6 @@ def answer_in(log: Iterable[str], asked: Posed) -> Answer:
         raise Unavailable(f"An answer of a model has not arrived: {error}.") from error
     if said["stopped"]:
         raise Failed(str(said["stopped"]), environment=False)
-    return Answer(document_of(Ended(said["code"], said["said"], said["complained"])), float(said["seconds"]))
+    document = document_of(Ended(said["code"], said["said"], said["complained"]))
+    files = {name: base64.b64decode(content) for name, content in said["files"].items() if _NAME.fullmatch(name)}
+    return Answer(document, float(said["seconds"]), files)

@@ -96,7 +96,14 @@ class Trials(CheckedTrials):
 
     @contextmanager
     def ask(
-        self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
+        self,
+        environment: str,
+        module: str,
+        artifact: str,
+        *,
+        also: Sequence[Path] = (),
+        returned: str = "",  # noqa: ARG002  all of the directory is there
+        **config: Any,
     ) -> Iterator[tuple[Mapping[str, Any], Path]]:
         """The answer of `serinus_runtime.<module>`, asked with `config`, and the directory that it wrote to, which is
         removed afterwards. `environment` and `artifact` are digests. The process may read the artifact and `also`.
