@@ -36,7 +36,7 @@ def test_each_value_is_told_with_the_file_and_line_or_as_the_default(kept: Insta
     said = serinus("spec", "card-fraud")
     assert said.code == 0
     rows = {line.split()[0]: line.split()[1:3] for line in said.out.splitlines()}
-    assert rows["serving.timeout"] == ["300ms", "models/card-fraud.yaml:3"]
+    assert rows["serving.timeout"] == ["300ms", "models/card-fraud/model.yaml:3"]
     assert rows["serving.max_body"] == ["1MiB", "default"]
     assert rows["rollout.approval"] == ["none", "default"]
     assert "another spec" not in said.out
@@ -73,7 +73,7 @@ def test_a_model_without_a_spec_and_a_spec_that_cannot_be_read_are_told(kept: In
     kept.fleet.specs["card-fraud"] = "serving: {timeout: soon}\n"
     for said in (serinus("spec", "card-fraud"), serinus("init", "card-fraud", "-o", "-")):
         assert (said.code, said.out) == (2, "")
-        assert "models/card-fraud.yaml:1: serving.timeout: expected a duration" in said.err
+        assert "models/card-fraud/model.yaml:1: serving.timeout: expected a duration" in said.err
         assert "Correct it in the fleet repository" in said.err
 
 
@@ -81,7 +81,7 @@ def test_diff_is_0_where_nothing_would_change(kept: Installation, serinus: Serin
     (tmp_path / "new.yaml").write_text("# only a comment\nmodel: card-fraud\nserving: {timeout: 0.3s, memory: null}\n")
     said = serinus("diff", "new.yaml")
     assert said.code == 0
-    assert said.out == "new.yaml says what models/card-fraud.yaml says.\n"
+    assert said.out == "new.yaml says what models/card-fraud/model.yaml says.\n"
     assert kept.fleet.specs["card-fraud"] == SPEC
 
 

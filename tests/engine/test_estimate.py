@@ -156,8 +156,8 @@ def test_a_model_without_traffic_is_warned_of(lab: Lab) -> None:
     said = deploy(lab)
     assert said.advice.estimate == ""
     assert said.advice.warnings == (
-        "models/fraud.yaml:7: rollout.steps: no request has reached fraud in the last hour: a canary cannot be judged "
-        "without traffic, and would be aborted in the end",
+        "models/fraud/model.yaml:7: rollout.steps: no request has reached fraud in the last hour: a canary cannot be "
+        "judged without traffic, and would be aborted in the end",
     )
 
 

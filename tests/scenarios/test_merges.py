@@ -13,7 +13,7 @@ from lab import ADA, MODEL, SPEC, Lab
 
 from serinus.backends.git import GitFleet, Remote
 from serinus.backends.git.command import Git
-from serinus.core.errors import Unavailable
+from serinus.core.errors import Refused, Unavailable
 from serinus.core.merged import Merged, MergedFile
 from serinus.core.people import Access, Actor
 from serinus.core.rollout import Kind, Phase
@@ -22,7 +22,7 @@ CARLA = Actor("Carla", Access.DEPLOY, "git", "carla@example.org")
 DORA = Actor("Dora", Access.APPROVE, "git", "dora@example.org")
 FASTER = SPEC.replace("3000", "2000")
 QUICK = SPEC + "serving: {timeout: 80ms}\n"
-PATH = f"models/{MODEL}.yaml"
+PATH = f"models/{MODEL}/model.yaml"
 
 
 def spec(text: str | None, **changes: Any) -> Merged:
@@ -140,9 +140,30 @@ def test_a_mistake_is_corrected_by_a_deployment_with_another_spec_as_well(runnin
     running.run(10, until=lambda: "merges" not in running.engine.trouble)
 
 
+def test_a_spec_that_cannot_be_read_is_said_and_the_engine_goes_on(running: Lab) -> None:
+    running.fleet.merge(spec("", unreadable="models/fraud/model.yaml is not a file of at most 4 MiB."))
+    running.run(10, until=lambda: "merges" in running.engine.trouble)
+    assert "not a file of at most 4 MiB" in running.engine.trouble["merges"][0]
+    assert (running.champion, "" in running.engine.trouble) == ("6", False)
+
+
+def test_a_repository_that_cannot_be_read_does_not_stop_the_engine(
+    running: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> Any:
+        raise Refused("The fleet repository has commits of its own.")
+
+    monkeypatch.setattr(running.fleet, "merged", refused)
+    running.register("7")
+    running.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
+    running.run(3600, until=lambda: running.champion == "7")
+    assert running.champion == "7"
+    assert running.engine.trouble["merges"] == ("The fleet repository has commits of its own.",)
+
+
 def test_a_model_that_has_no_version_to_deploy_says_so(running: Lab) -> None:
     text = QUICK.replace(f"model: {MODEL}", "model: other")
-    running.fleet.merge(Merged("other", MergedFile.SPEC, "models/other.yaml", text, "5" * 16, "New", CARLA))
+    running.fleet.merge(Merged("other", MergedFile.SPEC, "models/other/model.yaml", text, "5" * 16, "New", CARLA))
     running.run(10, until=lambda: "merges" in running.engine.trouble)
     assert "no version of it has the alias challenger" in running.engine.trouble["merges"][0]
 

@@ -30,5 +30,7 @@ class Merged:
     summary: str
     """The first line of the commit's message."""
     author: Actor
+    unreadable: str = ""
+    """Why the content cannot be read. Empty: it can."""
     approver: Actor | None = None
     """The person who merged the change, where that is another one, and the repository accepts that as an approval."""

@@ -25,3 +25,9 @@ def checked(model: str) -> str:
             hint="Register it in MLflow with a name of that form.",
         )
     return model
+
+
+def spec_file(model: str) -> str:
+    """Returns the path of the model's ModelDeployment in the fleet repository. Raises InvalidInput where the name is
+    not valid."""
+    return f"models/{checked(model)}/model.yaml"

@@ -75,7 +75,7 @@ def test_people_clone_it_push_to_it_and_are_read(fleet: GitFleet, path: Path, tm
     fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(path), str(clone))
-    (clone / "models" / "card-fraud.yaml").write_text("a: 2\n")
+    (clone / "models" / "card-fraud" / "model.yaml").write_text("a: 2\n")
     git(clone, "commit", "--quiet", "-am", "By hand")
     git(clone, "push", "--quiet", "origin", "main")
     assert fleet.read("card-fraud") == "a: 2\n"
@@ -220,3 +220,20 @@ def test_without_git_the_error_says_so(fleet: GitFleet, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Unavailable, match="not on the PATH"):
         fleet.read("card-fraud")
+
+
+def test_a_spec_at_its_former_path_is_read_and_moved_by_the_next_one(
+    fleet: GitFleet, path: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(path), str(clone))
+    (clone / "models").mkdir()
+    (clone / "models" / "card-fraud.yaml").write_text("a: 1\n")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "By hand")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    assert fleet.read("card-fraud") == "a: 1\n"
+    fleet.write("card-fraud", "a: 2\n", who="anna", why="")
+    assert git(path, "ls-tree", "-r", "--name-only", "main") == "models/card-fraud/model.yaml"
+    assert fleet.read("card-fraud") == "a: 2\n"
+    assert [change.who for change in fleet.history("card-fraud")] == ["anna", "Carla"]

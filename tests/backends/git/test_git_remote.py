@@ -75,14 +75,14 @@ def person(server: Path, tmp_path: Path) -> Person:
 def test_a_commit_is_on_the_server_when_it_is_reported(fleet: GitFleet, server: Path) -> None:
     commit = fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
     assert git(server, "rev-parse", "main") == commit
-    assert git(server, "show", "main:models/card-fraud.yaml") == "a: 1"
+    assert git(server, "show", "main:models/card-fraud/model.yaml") == "a: 1"
     assert fleet.read("card-fraud") == "a: 1\n"
 
 
 def test_what_a_person_pushes_is_read_once_it_was_fetched(fleet: GitFleet, person: Person) -> None:
     fleet.publish("card-fraud", {"version": "1"}, who="anna", why="")
     mark, _ = fleet.changes(None)
-    person.push({"models/card-fraud.yaml": "a: 2\n", "live/card-fraud.yaml": "version: '2'\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 2\n", "live/card-fraud.yaml": "version: '2'\n"})
     fleet.repository.fetch()
     assert fleet.read("card-fraud") == "a: 2\n"
     assert set(fleet.changes(mark)[1] or ()) == {"card-fraud"}
@@ -106,7 +106,7 @@ def test_a_push_in_between_is_kept_and_built_upon(
 ) -> None:
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     theirs: list[str] = []
-    during_the_next_import(monkeypatch, lambda: theirs.append(person.push({"models/other.yaml": "b: 1\n"})))
+    during_the_next_import(monkeypatch, lambda: theirs.append(person.push({"models/other/model.yaml": "b: 1\n"})))
     ours = fleet.write("card-fraud", "a: 2\n", who="anna", why="")
     assert git(server, "rev-parse", "main", "main^") == f"{ours}\n{theirs[0]}"
     assert (fleet.read("card-fraud"), fleet.read("other")) == ("a: 2\n", "b: 1\n")
@@ -116,12 +116,14 @@ def test_who_has_changed_the_same_file_in_between_is_said_and_not_overwritten_at
     fleet: GitFleet, person: Person, server: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
-    during_the_next_import(monkeypatch, lambda: person.push({"models/card-fraud.yaml": "a: 7\n"}))
-    with pytest.raises(Overtaken, match=r"Carla has changed models/card-fraud\.yaml meanwhile, in the commit \w+"):
+    during_the_next_import(monkeypatch, lambda: person.push({"models/card-fraud/model.yaml": "a: 7\n"}))
+    with pytest.raises(
+        Overtaken, match=r"Carla has changed models/card-fraud/model\.yaml meanwhile, in the commit \w+"
+    ):
         fleet.write("card-fraud", "a: 2\n", who="anna", why="")
     assert fleet.read("card-fraud") == "a: 7\n"
     fleet.write("card-fraud", "a: 2\n", who="anna", why="now it is known")
-    assert git(server, "show", "main:models/card-fraud.yaml") == "a: 2"
+    assert git(server, "show", "main:models/card-fraud/model.yaml") == "a: 2"
 
 
 def test_the_same_change_by_somebody_else_is_no_conflict(
@@ -129,7 +131,7 @@ def test_the_same_change_by_somebody_else_is_no_conflict(
 ) -> None:
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     theirs: list[str] = []
-    during_the_next_import(monkeypatch, lambda: theirs.append(person.push({"models/card-fraud.yaml": "a: 2\n"})))
+    during_the_next_import(monkeypatch, lambda: theirs.append(person.push({"models/card-fraud/model.yaml": "a: 2\n"})))
     assert fleet.write("card-fraud", "a: 2\n", who="anna", why="") == theirs[0]
 
 
@@ -172,7 +174,7 @@ def test_it_goes_on_once_the_hook_allows_it(fleet: GitFleet, server: Path, monke
     monkeypatch.setattr("serinus.backends.git.repository._QUIET", 0.0)
     again = GitFleet(fleet.repository.path, fleet.repository.remote)
     again.write("card-fraud", "a: 1\n", who="anna", why="")
-    assert git(server, "show", "main:models/card-fraud.yaml") == "a: 1"
+    assert git(server, "show", "main:models/card-fraud/model.yaml") == "a: 1"
 
 
 def test_a_repository_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -189,7 +191,12 @@ def test_a_server_that_is_away_is_said_and_is_not_asked_again_at_once(
         fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     asked: list[str] = []
     run = Git.run
-    monkeypatch.setattr(Git, "run", lambda self, *words, **other: asked.append(words[0]) or run(self, *words, **other))
+
+    def noted(git: Git, *arguments: str, given: bytes = b"", **other: float) -> bytes:
+        asked.append(arguments[0])
+        return run(git, *arguments, given=given, **other)
+
+    monkeypatch.setattr(Git, "run", noted)
     with pytest.raises(Unavailable) as again:
         fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     assert str(again.value) == str(away.value)
@@ -201,14 +208,14 @@ def test_a_repository_of_before_is_pushed_to_a_server_that_has_nothing(tmp_path:
     GitFleet(tmp_path / "fleet").write("card-fraud", "a: 1\n", who="anna", why="")
     fleet = GitFleet(tmp_path / "fleet", Remote(str(server)))
     fleet.repository.fetch()
-    assert git(server, "show", "main:models/card-fraud.yaml") == "a: 1"
+    assert git(server, "show", "main:models/card-fraud/model.yaml") == "a: 1"
 
 
 def test_a_repository_of_before_that_has_other_commits_than_the_server_is_not_mixed_with_it(
     tmp_path: Path, server: Path, person: Person
 ) -> None:
     GitFleet(tmp_path / "fleet").write("card-fraud", "a: 1\n", who="anna", why="")
-    theirs = person.push({"models/other.yaml": "b: 1\n"})
+    theirs = person.push({"models/other/model.yaml": "b: 1\n"})
     fleet = GitFleet(tmp_path / "fleet", Remote(str(server)))
     for _ in range(2):
         with pytest.raises(Refused, match="has commits that 'main' of") as refused:
@@ -220,7 +227,7 @@ def test_a_repository_of_before_that_has_other_commits_than_the_server_is_not_mi
 
 def test_a_history_that_was_rewritten_on_the_server_is_followed(fleet: GitFleet, person: Person) -> None:
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
-    person.push({"models/card-fraud.yaml": "a: 2\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 2\n"})
     git(person.clone, "commit", "--quiet", "--amend", "-m", "Another message")
     git(person.clone, "push", "--quiet", "--force", "origin", "HEAD:main")
     fleet.repository.fetch()
@@ -297,10 +304,10 @@ def test_a_removed_release_is_gone_and_nothing_else_is(
     for release in ("card-fraud-7", "card-fraud-70"):
         rendered.write("card-fraud", release, {"deployment.yaml": "a: 1\n"})
         west.write("card-fraud", release, {"deployment.yaml": "a: 1\n"})
-    person.push({"models/card-fraud.yaml": "a: 1\n", "rendered/east/card-fraud/README.md": "By hand\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 1\n", "rendered/east/card-fraud/README.md": "By hand\n"})
     removed = rendered.remove(["card-fraud-7", "other-1"])
     assert files_of(server) == [
-        "models/card-fraud.yaml",
+        "models/card-fraud/model.yaml",
         "rendered/east/card-fraud/README.md",
         "rendered/east/card-fraud/card-fraud-70/deployment.yaml",
         "rendered/west/card-fraud/card-fraud-7/deployment.yaml",
@@ -365,13 +372,15 @@ def test_what_a_person_has_pushed_is_told_with_who_they_are(fleet: GitFleet, per
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     mark, found = fleet.merged(None)
     assert found == ()
-    commit = person.push({"models/card-fraud.yaml": "a: 2\n", "README.md": "Hello\n", "models/not a name.yaml": ""})
+    commit = person.push(
+        {"models/card-fraud/model.yaml": "a: 2\n", "README.md": "Hello\n", "models/not a name/model.yaml": ""}
+    )
     fleet.repository.fetch()
     head, (one,) = fleet.merged(mark)
     assert (one.model, one.kind, one.path, one.text) == (
         "card-fraud",
         MergedFile.SPEC,
-        "models/card-fraud.yaml",
+        "models/card-fraud/model.yaml",
         "a: 2\n",
     )
     assert (one.commit, one.summary) == (commit, "By hand")
@@ -383,19 +392,19 @@ def test_what_a_person_has_pushed_is_told_with_who_they_are(fleet: GitFleet, per
 def test_in_an_empty_repository_everything_is_new(fleet: GitFleet, person: Person) -> None:
     mark, _ = fleet.merged(None)
     assert mark == ""
-    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 1\n"})
     fleet.repository.fetch()
-    assert [one.path for one in fleet.merged(mark)[1]] == ["models/card-fraud.yaml"]
+    assert [one.path for one in fleet.merged(mark)[1]] == ["models/card-fraud/model.yaml"]
 
 
 def test_what_serinus_has_written_itself_or_after_somebody_is_not_told(fleet: GitFleet, person: Person) -> None:
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     mark, _ = fleet.merged(None)
-    person.push({"models/card-fraud.yaml": "a: 2\n", "models/other.yaml": "b: 2\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 2\n", "models/other/model.yaml": "b: 2\n"})
     fleet.repository.fetch()
     fleet.write("card-fraud", "a: 3\n", who="anna", why="")
     fleet.publish("card-fraud", {"version": "7"}, who="anna", why="")
-    assert [one.path for one in fleet.merged(mark)[1]] == ["models/other.yaml"]
+    assert [one.path for one in fleet.merged(mark)[1]] == ["models/other/model.yaml"]
 
 
 def test_a_revert_of_what_is_live_is_told_as_such(fleet: GitFleet, person: Person) -> None:
@@ -411,13 +420,36 @@ def test_a_revert_of_what_is_live_is_told_as_such(fleet: GitFleet, person: Perso
     assert "card-fraud-6-abcdef" in (one.text or "")
 
 
+def test_a_file_that_is_too_large_is_told_as_such_and_not_read(fleet: GitFleet, person: Person) -> None:
+    mark, _ = fleet.merged(None)
+    person.push({"models/card-fraud/model.yaml": "#" * (5 << 20)})
+    fleet.repository.fetch()
+    _, (one,) = fleet.merged(mark)
+    assert one.text == ""
+    assert "not a file of at most 4 MiB" in one.unreadable
+
+
 def test_a_deleted_file_is_told_without_a_text(fleet: GitFleet, person: Person) -> None:
     fleet.write("card-fraud", "a: 1\n", who="anna", why="")
     mark, _ = fleet.merged(None)
     git(person.clone, "pull", "--quiet", "origin", "main")
-    person.push({"models/card-fraud.yaml": None})
+    person.push({"models/card-fraud/model.yaml": None})
     fleet.repository.fetch()
     assert [one.text for one in fleet.merged(mark)[1]] == [None]
+
+
+def test_a_spec_at_its_former_path_is_told_and_a_person_who_moves_it_has_changed_one_file(
+    fleet: GitFleet, person: Person
+) -> None:
+    mark, _ = fleet.merged(None)
+    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    fleet.repository.fetch()
+    mark, (one,) = fleet.merged(mark)
+    assert (one.model, one.kind, one.path) == ("card-fraud", MergedFile.SPEC, "models/card-fraud.yaml")
+    person.push({"models/card-fraud.yaml": None, "models/card-fraud/model.yaml": "a: 2\n"})
+    fleet.repository.fetch()
+    _, merged = fleet.merged(mark)
+    assert [(one.path, one.text) for one in merged] == [("models/card-fraud/model.yaml", "a: 2\n")]
 
 
 def as_person(person: Person, name: str, *arguments: str) -> None:
@@ -433,11 +465,11 @@ def test_who_merges_another_persons_branch_has_approved_it_where_reviews_are_enf
     tmp_path: Path, server: Path, person: Person, way: str, reviewed: bool
 ) -> None:
     fleet = GitFleet(tmp_path / "fleet", Remote(str(server), reviewed=reviewed))
-    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 1\n"})
     fleet.repository.fetch()
     mark, _ = fleet.merged(None)
     as_person(person, "Anna", "checkout", "--quiet", "-b", "shorter")
-    (person.clone / "models" / "card-fraud.yaml").write_text("a: 2\n")
+    (person.clone / "models" / "card-fraud" / "model.yaml").write_text("a: 2\n")
     as_person(person, "Anna", "commit", "--quiet", "-am", "A shorter timeout")
     as_person(person, "Anna", "checkout", "--quiet", "main")
     how = ("merge", "--no-ff", "-m", "Merge the branch 'shorter'") if way == "merge" else ("cherry-pick",)
@@ -457,7 +489,7 @@ def test_what_another_control_plane_has_seen_is_not_told_again(
     mark, _ = fleet.merged(None)
     other = GitFleet(tmp_path / "other", Remote(str(server)))
     other.repository.fetch()
-    person.push({"models/card-fraud.yaml": "a: 2\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 2\n"})
     fleet.repository.fetch()
     seen, merged = fleet.merged(mark)
     assert len(merged) == 1
@@ -470,10 +502,10 @@ def test_what_another_control_plane_has_seen_is_not_told_again(
 
 
 def test_where_the_history_was_rewritten_what_is_new_in_it_is_told(fleet: GitFleet, person: Person) -> None:
-    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 1\n"})
     fleet.repository.fetch()
     mark, _ = fleet.merged(None)
-    (person.clone / "models" / "card-fraud.yaml").write_text("a: 2\n")
+    (person.clone / "models" / "card-fraud" / "model.yaml").write_text("a: 2\n")
     git(person.clone, "commit", "--quiet", "--amend", "-am", "Another beginning")
     git(person.clone, "push", "--quiet", "--force", "origin", "HEAD:main")
     fleet.repository.fetch()
@@ -484,7 +516,7 @@ def test_where_the_history_was_rewritten_what_is_new_in_it_is_told(fleet: GitFle
 def test_who_merges_their_own_branch_has_not_approved_it(tmp_path: Path, server: Path, person: Person) -> None:
     fleet = GitFleet(tmp_path / "fleet", Remote(str(server), reviewed=True))
     mark, _ = fleet.merged(None)
-    person.push({"models/card-fraud.yaml": "a: 1\n"})
+    person.push({"models/card-fraud/model.yaml": "a: 1\n"})
     fleet.repository.fetch()
     _, (one,) = fleet.merged(mark)
     assert (one.author.name, one.approver) == ("Carla", None)
@@ -499,7 +531,7 @@ def test_the_server_is_followed_and_what_keeps_it_from_being_read_is_raised(
     thread = threading.Thread(target=fleet.run, args=(stop,))
     thread.start()
     try:
-        person.push({"models/card-fraud.yaml": "a: 1\n"})
+        person.push({"models/card-fraud/model.yaml": "a: 1\n"})
         wait_until(lambda: fleet.read("card-fraud") == "a: 1\n")
         server.rename(server.with_name("elsewhere"))
         wait_until(lambda: fleet.repository.trouble is not None)

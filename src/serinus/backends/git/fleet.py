@@ -21,7 +21,7 @@ from serinus.backends.git.remote import Remote
 from serinus.backends.git.repository import BRANCH, Repository
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.merged import Merged
-from serinus.core.names import checked
+from serinus.core.names import checked, spec_file
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Change:
 
 
 class GitFleet:
-    """`models/<model>.yaml` is the ModelDeployment of a model, `live/<model>.yaml` what Serinus has made live.
+    """`models/<model>/model.yaml` is the ModelDeployment of a model, `live/<model>.yaml` what Serinus has made live.
 
     Safe for several threads and processes. Raises InvalidInput for a model name that cannot be a file name, and what
     `Repository` raises.
@@ -51,12 +51,12 @@ class GitFleet:
         self.repository = Repository(path, remote)
 
     def read(self, model: str) -> str | None:
-        return self.repository.show(_spec_path(model))
+        found = self.repository.show(spec_file(model))
+        return found if found is not None else self.repository.show(_former_spec_path(model))
 
     def write(self, model: str, text: str, *, who: str, why: str) -> str:
-        path = _spec_path(model)
-        summary = f"Set the ModelDeployment of {model}"
-        return self.repository.commit(lambda _: {path: text}, summary, who=who, why=why)
+        files = {_former_spec_path(model): None, spec_file(model): text}
+        return self.repository.commit(lambda _: files, f"Set the ModelDeployment of {model}", who=who, why=why)
 
     def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
         text = yaml.safe_dump(dict(live), sort_keys=False, allow_unicode=True)
@@ -124,7 +124,7 @@ class GitFleet:
         if self.repository.head() is None:
             return []
         form = "--format=%H%x00%aI%x00%an%x00%s%x00%b"
-        paths = (_spec_path(model), _live_path(model))
+        paths = (spec_file(model), _former_spec_path(model), _live_path(model))
         out = self.repository.ask("log", "-z", form, f"--max-count={limit}", BRANCH, "--", *paths)
         fields = out.decode(errors="replace").split("\0")
         rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
@@ -134,7 +134,8 @@ class GitFleet:
         ]
 
 
-def _spec_path(model: str) -> str:
+def _former_spec_path(model: str) -> str:
+    """Returns the path at which earlier versions kept the ModelDeployment. It is still read."""
     return f"models/{checked(model)}.yaml"
 
 

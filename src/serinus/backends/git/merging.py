@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serinus.backends.git.repository import COMMITTER, Repository
-from serinus.core.errors import Unavailable
+from serinus.core.errors import Refused, Unavailable
 from serinus.core.merged import Merged, MergedFile
-from serinus.core.names import is_model_name
+from serinus.core.names import is_model_name, spec_file
 from serinus.core.people import Access, Actor
 from serinus.core.text import one_line
 
-_FOLDERS = {"models": MergedFile.SPEC, "live": MergedFile.LIVE}
+_FOLDERS = ("models", "live")
+_FILE = re.compile(r"models/(?P<spec>[^/]+)/model\.yaml|models/(?P<former>[^/]+)\.yaml|live/(?P<live>[^/]+)\.yaml")
 _LONGEST = 200
 """The largest number of characters of a name or a summary that are kept."""
 _FORM = "%H%x00%P%x00%an%x00%ae%x00%cn%x00%ce%x00%s"
@@ -40,7 +42,7 @@ def merged_between(repository: Repository, since: str, head: str, *, reviewed: b
     return [
         _merged(repository, path, commit, reviewed)
         for path, commit in sorted(found.items())
-        if _of(path) is not None and not _is_ours(commit)
+        if _of(path) is not None and not _is_ours(commit) and not _is_moved(repository, path)
     ]
 
 
@@ -69,11 +71,19 @@ def _commit(fields: Sequence[str]) -> _Commit:
 
 def _of(path: str) -> tuple[str, MergedFile] | None:
     """The model of a file, and which file it is. None: it is of no model."""
-    folder, _, name = path.partition("/")
-    model = name.removesuffix(".yaml")
-    if folder not in _FOLDERS or not name.endswith(".yaml") or not is_model_name(model):
+    found = _FILE.fullmatch(path)
+    model = next(filter(None, found.groups()), "") if found is not None else ""
+    if not is_model_name(model):
         return None
-    return model, _FOLDERS[folder]
+    return model, MergedFile.LIVE if path.startswith("live/") else MergedFile.SPEC
+
+
+def _is_moved(repository: Repository, path: str) -> bool:
+    """Whether it is the former file of a model that has a file at the present path."""
+    of = _of(path)
+    assert of is not None
+    model, kind = of
+    return kind is MergedFile.SPEC and path != spec_file(model) and repository.has(spec_file(model))
 
 
 def _is_ours(commit: _Commit) -> bool:
@@ -85,14 +95,19 @@ def _merged(repository: Repository, path: str, commit: _Commit, reviewed: bool) 
     assert of is not None
     model, kind = of
     author, approver = _people(repository, commit)
+    try:
+        text, unreadable = repository.show(path), ""
+    except Refused as error:
+        text, unreadable = "", str(error)
     return Merged(
         model,
         kind,
         path,
-        repository.show(path),
+        text,
         commit.id,
         one_line(commit.summary)[:_LONGEST],
         author,
+        unreadable,
         approver if reviewed and not approver.may_be(author) else None,
     )
 

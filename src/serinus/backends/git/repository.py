@@ -78,6 +78,10 @@ class Repository:
             )
         return self.ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
 
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return path in self.blobs(self.tip())
+
     def tip(self) -> str:
         """Returns the same as `head`, without a process where git stores the branch in a file of its own, as it
         usually does. Empty: there is no commit."""

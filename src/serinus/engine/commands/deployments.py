@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound, Refused
-from serinus.core.names import checked
+from serinus.core.names import checked, spec_file
 from serinus.core.people import Access, Actor
 from serinus.core.release import VersionRef
 from serinus.core.rollout import Kind, ModelState, Rollout
@@ -77,7 +77,7 @@ class Deployments:
         elif spec is not None and spec != before:
             rollout = replace(rollout, spec_waits=True, notes=(of_its_spec(model, before, spec),))
             said += "; its spec becomes the model's once it is approved"
-        source = source if spec is not None else f"models/{model}.yaml"
+        source = source if spec is not None else spec_file(model)
         advice = told(self._world, state, text, source) if kind is Kind.DEPLOY else NO_ADVICE
         rollout = replace(rollout, notes=(*rollout.notes, *(f"warning: {one}" for one in advice.warnings)))
         self._rollouts.begin(rollout, in_flight)

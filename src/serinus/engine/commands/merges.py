@@ -25,6 +25,8 @@ class Merges:
 
     def take(self, merged: Merged) -> None:
         """See `Desk.take_merged`."""
+        if merged.unreadable:
+            raise Refused(merged.unreadable)
         why = f"{merged.summary} ({merged.path} in {merged.commit[:10]})"
         if self._begun(merged.model, why) is None:
             if merged.kind is MergedFile.SPEC:

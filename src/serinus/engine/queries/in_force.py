@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound
-from serinus.core.names import checked
+from serinus.core.names import checked, spec_file
 from serinus.core.redaction import without_credentials
 from serinus.core.release import Release
 from serinus.core.rollout import Kind, ModelState, Phase, Rollout
@@ -35,10 +35,10 @@ def spec_in_force(world: World, model: str, installation: Mapping[str, str]) -> 
         )
     state = world.store.model(model)
     required = policy_of(world.store, model).approval_required
-    values = specs.values(text, model=model, source=file_of(model))
+    values = specs.values(text, model=model, source=spec_file(model))
     return SpecInForce(
         model=model,
-        file=file_of(model),
+        file=spec_file(model),
         spec=without_credentials(text),
         fields=[_field(value, state, installation, required=required) for value in values],
         release=state.champion.id if state.champion else None,
@@ -70,17 +70,12 @@ def changes_by(world: World, spec: str, *, model: str | None, source: str) -> Di
     estimate = [advice.estimate] if advice.estimate else []
     return Difference(
         model=new.model,
-        before=file_of(new.model) if before is not None else None,
+        before=spec_file(new.model) if before is not None else None,
         same=before is not None and not changes,
         changes=[FieldChange(field=c.field, before=c.before, after=c.after, line=c.line) for c in changes],
         effects=[*_effects(world, before, new), *estimate],
         warnings=advice.warnings,
     )
-
-
-def file_of(model: str) -> str:
-    """Returns the path of the model's spec in the fleet repository."""
-    return f"models/{model}.yaml"
 
 
 def _kept(world: World, model: str) -> str | None:
@@ -95,7 +90,7 @@ def _kept(world: World, model: str) -> str | None:
 def readable(text: str, model: str) -> specs.ModelDeployment:
     """Returns the spec. Raises InvalidInput, which says where to correct it."""
     try:
-        return specs.load(text, source=file_of(model), model=model)
+        return specs.load(text, source=spec_file(model), model=model)
     except InvalidInput as error:
         hint = (
             "Correct it in the fleet repository, or deploy with a spec that can be read: "

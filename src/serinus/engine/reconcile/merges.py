@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from serinus.core.errors import SerinusError, TemporaryError
+from serinus.core.errors import Refused, SerinusError, TemporaryError
 from serinus.core.events import Event
 from serinus.core.merged import Merged, MergedFile
 from serinus.engine.policies import digest_of
@@ -43,30 +43,42 @@ class Merges:
         self._world = world
         self._take = take
         self._read: datetime | None = None
+        self._failed: tuple[str, ...] = ()
         found = world.store.settings(_REFUSED)
         self._refused = {
             key.removeprefix(_REFUSED): _Refusal(**json.loads(text)) for key, text in found.items() if text
         }
 
     @property
-    def refused(self) -> Sequence[str]:
-        """Why specs that people have merged could not be deployed, until they are corrected."""
-        return [one.words for one in self._refused.values()]
+    def trouble(self) -> Sequence[str]:
+        """Why changes are not carried out: those that have to be corrected, and what will be tried again."""
+        return [*self._failed, *(one.words for one in self._refused.values())]
 
     def read(self) -> None:
-        """Carries out what people have changed since the last time. Nothing where that was a short time ago. Raises
-        TemporaryError: what was not carried out yet will be."""
+        """Carries out what people have changed since the last time. Nothing where that was a short time ago. What
+        fails is in `trouble`, and stops no rollout."""
         now = self._world.clock.now()
         if self._take is None or (self._read is not None and now - self._read < EVERY):
             return
         self._read = now
+        try:
+            self._carry_out_new(self._take)
+        except SerinusError as error:
+            self._failed = (str(error),)
+        except Exception:
+            log.exception("reading what people have merged failed")
+            self._failed = ("reading what people have merged failed; see logs/control.log",)
+        else:
+            self._failed = ()
+
+    def _carry_out_new(self, take: TakeMerged) -> None:
         seen = self._world.store.setting(_SEEN)
         head, merged = self._world.fleet.merged(seen)
         if head == seen:
             return
         for one in merged:
             # The order comes first. One that was only stored as seen would be lost in a crash.
-            self._carry_out(self._take, one)
+            self._carry_out(take, one)
         self._forget_corrected()
         self._world.store.set_setting(_SEEN, head)
 
@@ -99,5 +111,11 @@ class Merges:
     def _forget_corrected(self) -> None:
         """Also a deployment with another spec corrects it."""
         for model, refusal in list(self._refused.items()):
-            if digest_of(self._world.fleet.read(model) or "") != refusal.digest:
+            if self._digest(model) != refusal.digest:
                 self._keep(model, None)
+
+    def _digest(self, model: str) -> str:
+        try:
+            return digest_of(self._world.fleet.read(model) or "")
+        except Refused:  # It cannot be read, as `Merged.unreadable` says.
+            return digest_of("")

@@ -222,14 +222,11 @@ class Engine:
 
     def _take_merged(self) -> None:
         """Carries out what people have merged, and says what could not be."""
-        try:
-            self._merges.read()
-        except TemporaryError as error:
-            self.trouble["merges"] = (str(error),)
-            return
-        self.trouble["merges"] = tuple(self._merges.refused)
-        if not self.trouble["merges"]:
-            del self.trouble["merges"]
+        self._merges.read()
+        if trouble := self._merges.trouble:
+            self.trouble["merges"] = tuple(trouble)
+        else:
+            self.trouble.pop("merges", None)
 
     def _read_placements(self, rollouts: Mapping[str, Rollout], *, at_once: bool) -> set[str]:
         """Returns the models whose placements have changed.

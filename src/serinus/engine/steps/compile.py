@@ -8,6 +8,7 @@ from typing import Any
 from serinus import gates
 from serinus import spec as specs
 from serinus.core.examination import Outcome
+from serinus.core.names import spec_file
 from serinus.core.release import Artifact, Compiled, Environment
 from serinus.core.rollout import Rollout
 from serinus.engine.steps.finding import evaluation_rows, golden_rows
@@ -23,7 +24,7 @@ def compile_model(
 ) -> tuple[Compiled | None, str]:
     """Returns the compiled model, and what people should know of it. None: the model is served by its own libraries,
     and the text says why."""
-    spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
+    spec = specs.load(rollout.spec, source=spec_file(rollout.model), model=rollout.model)
     if not specs.compiles(spec):
         return None, "not compiled: serving.compile is off"
     columns, rows = _rows(world, rollout, artifact, spec)

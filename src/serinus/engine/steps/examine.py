@@ -11,6 +11,7 @@ from serinus import gates
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, SerinusError, Unbuildable
 from serinus.core.examination import GateResult, Rehearsal
+from serinus.core.names import spec_file
 from serinus.core.placement import Placement
 from serinus.core.release import Artifact, Column, Release
 from serinus.core.rollout import Kind, Rollout
@@ -100,7 +101,7 @@ def _subject(world: World, rollout: Rollout, placements: Mapping[str, Placement]
     return Subject(
         world=world,
         rollout=rollout,
-        spec=specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model),
+        spec=specs.load(rollout.spec, source=spec_file(rollout.model), model=rollout.model),
         ref=world.registry.find(rollout.model, rollout.version),
         artifact=rollout.artifact,
         release=rollout.candidate,

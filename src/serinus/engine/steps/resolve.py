@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serinus import spec as specs
+from serinus.core.names import spec_file
 from serinus.core.rollout import Plan, Rollout
 from serinus.delivery import Resolved
 from serinus.engine.policies import policy_of
@@ -12,7 +13,7 @@ from serinus.gates import scan
 
 def resolve(world: World, rollout: Rollout) -> Resolved:
     """Returns files and plan. Raises NotFound, Refused (the version is not READY), Unbuildable and Unavailable."""
-    spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
+    spec = specs.load(rollout.spec, source=spec_file(rollout.model), model=rollout.model)
     artifact = world.registry.fetch(world.registry.find(rollout.model, rollout.version))
     champion = world.store.model(rollout.model).champion
     asked = specs.approval_required(spec)
