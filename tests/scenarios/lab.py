@@ -805,6 +805,7 @@ READS = frozenset(
         "orders_of",
         "pending",
         "setting",
+        "settings",
         "models",
         "model",
         "in_flight",

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from lab import ADA, MODEL, Counter, Killed, Lab, breaking
 
+from serinus.core.merged import Merged, MergedFile
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Phase
 
 QUICK = """
@@ -98,5 +100,32 @@ def test_killed_at_every_act_the_rollout_goes_on_in_the_same_direction(
         lab.everything_agrees_on(live)
         assert lab.store.audit_broken_at() is None, when
         assert lab.store.in_flight() == [], when
+        lab.store.close()
+        shutil.rmtree(here)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.timeout(400)
+def test_killed_while_it_carries_out_a_merge_it_carries_it_out_once(directory: Path, after: bool) -> None:
+    spec = QUICK + "serving: {timeout: 80ms}\n"
+    carla = Actor("Carla", Access.DEPLOY, "git", "carla@example.org")
+    merged = Merged(MODEL, MergedFile.SPEC, f"models/{MODEL}/model.yaml", spec, "1" * 40, "Shorter", carla)
+    for at in range(1, 12):
+        counter = Counter(at, after)
+        here = directory / str(at)
+        here.mkdir()
+        lab = prepared(here)
+        lab.restart(breaking(lab.world, counter))
+        lab.fleet.merge(merged)
+        with pytest.raises(Killed):
+            lab.run(60)
+        lab.restart()
+        lab.run(400, until=lambda lab=lab: lab.rollout.spec == spec and lab.phase.ended)
+        lab.run(20)
+        champion = lab.store.model(MODEL).champion
+        assert champion is not None
+        when = f"killed {'after' if after else 'before'} act {at}, {counter.calls[-1:]}"
+        assert (lab.phase, champion.settings.timeout_ms) == (Phase.PROMOTED, 80), when
+        assert len(lab.store.rollouts(MODEL)) == 3, when
         lab.store.close()
         shutil.rmtree(here)
