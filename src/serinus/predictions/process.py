@@ -36,7 +36,8 @@ def collect(home: Home, settings: Settings, remote: RemoteDoor | None = None) ->
     records of this machine are accepted. Raises Refused where another collector has the home, or has taken over the
     counts of its database; and Unavailable where a table or a database must be asked first and does not answer."""
     configure_logging()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)
     os.umask(0o077)
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

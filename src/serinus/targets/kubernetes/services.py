@@ -8,7 +8,7 @@ from time import monotonic
 from serinus.core.errors import Unavailable
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.cluster.kinds import SERVICE
-from serinus.targets.kubernetes.manifests.names import service_of
+from serinus.targets.kubernetes.endpoints import service_of
 
 _TRUSTED = 10.0
 """Seconds for which an address is used without being read again. A Service that is made anew has another one."""

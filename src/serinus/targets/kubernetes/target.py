@@ -28,6 +28,7 @@ from serinus.targets.kubernetes.cluster.kinds import (
     POD,
     POD_METRICS,
 )
+from serinus.targets.kubernetes.endpoints import service_of
 from serinus.targets.kubernetes.manifests import (
     Placed,
     Settings,
@@ -38,7 +39,7 @@ from serinus.targets.kubernetes.manifests import (
     placed,
     router_secret,
 )
-from serinus.targets.kubernetes.manifests.names import PART_OF, RELEASE_ROLE, ROLE_LABEL, service_of
+from serinus.targets.kubernetes.manifests.names import PART_OF, RELEASE_ROLE, ROLE_LABEL
 from serinus.targets.kubernetes.manifests.resources import workers_of
 from serinus.targets.kubernetes.observing import Seen, by_release, is_going, placement
 from serinus.targets.kubernetes.placing import Placing, Wish

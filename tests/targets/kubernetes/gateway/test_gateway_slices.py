@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from gateway_harness import slice_of
 
+from serinus.targets.kubernetes.endpoints import Service, service_of
 from serinus.targets.kubernetes.gateway.slices import members
-from serinus.targets.kubernetes.manifests.names import Service, service_of
 
 ENDPOINT = "card-fraud-7-3f9a2c.serinus.svc:8080"
 

@@ -16,12 +16,12 @@ from typing import Any
 from serinus.core.text import one_line
 from serinus.targets.kubernetes.cluster import Cluster, Conflict, Mirror, Object
 from serinus.targets.kubernetes.cluster.kinds import ENDPOINT_SLICE, LEASE, POD, SECRET
+from serinus.targets.kubernetes.endpoints import service_of
 from serinus.targets.kubernetes.gateway import slices
 from serinus.targets.kubernetes.gateway.board import Stale, Stored
 from serinus.targets.kubernetes.gateway.counting import Pod, Report
 from serinus.targets.kubernetes.gateway.names import NAME, ROLE, ROLE_LABEL, SECRET_NAME
 from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable
-from serinus.targets.kubernetes.manifests.names import service_of
 
 SECRET_TYPE = "serinus/routing"
 WANTED, NUMBER, TERM = "serinus/wanted", "serinus/number", "serinus/term"

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serinus.targets.kubernetes.manifests.names import Service, service_of
+from serinus.targets.kubernetes.endpoints import Service, service_of
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 PORT_NAME = "http"

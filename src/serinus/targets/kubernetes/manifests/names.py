@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 
 AUDIENCE = "serinus-collector"
 """The audience of the tokens by which pods identify themselves to collectors."""
@@ -20,7 +19,6 @@ RELEASE_ROLE, GATEWAY_ROLE, CONTROL_ROLE, TRIAL_ROLE = "release", "gateway", "co
 """Of pods. Releases answer gateways and the control plane alone. Trials answer nobody."""
 PART_OF = {"app.kubernetes.io/part-of": "serinus", "app.kubernetes.io/managed-by": "serinus"}
 
-_SERVICE = re.compile(r"(?P<service>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)\.(?P<namespace>[a-z0-9-]{1,63})\.svc:\d{1,5}")
 _LONGEST = 63
 """Characters of a Service's name, and of a label's value."""
 _DIGITS = 8
@@ -49,20 +47,6 @@ def label_value(text: str) -> str:
 def endpoint(release_id: str, namespace: str) -> str:
     """Where the release answers, for gateways: the Service by its name, which they look up in EndpointSlices."""
     return f"{object_name(release_id)}.{namespace}.svc:{PORT}"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A Service by its name."""
-
-    name: str
-    namespace: str
-
-
-def service_of(endpoint: str) -> Service | None:
-    """That the endpoint is of; None: it is an address by itself."""
-    found = _SERVICE.fullmatch(endpoint)
-    return Service(found["service"], found["namespace"]) if found else None
 
 
 def selector(release_id: str) -> dict[str, str]:
