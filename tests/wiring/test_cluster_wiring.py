@@ -16,6 +16,7 @@ import pytest
 import yaml
 from api_server import cluster_of
 
+from serinus.backends.git import Remote
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.examination import GateResult, Outcome
@@ -24,6 +25,7 @@ from serinus.core.people import Access, Actor
 from serinus.core.release import Release, Scale, ServingSettings
 from serinus.core.rollout import Kind, Phase, Plan, Policy, Rollout, Status
 from serinus.targets.kubernetes.gateway.manifests import all_of
+from serinus.targets.kubernetes.gitops import GitApplier
 from serinus.targets.kubernetes.jobs import ClusterTrials
 from serinus.targets.kubernetes.manifests import Sizing
 from serinus.targets.kubernetes.settings import ClusterSettings
@@ -32,6 +34,7 @@ from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.cluster import Watch, cluster_settings, measured_bytes, place_on_a_cluster
 from serinus.wiring.collectors import authority_of, identity, make_identity, run_collector
+from serinus.wiring.gitops import build_applier, build_fleet
 from serinus.wiring.installing import check_rights, gateway_settings
 from serinus.wiring.local import build_world, place_here
 
@@ -230,3 +233,22 @@ def test_a_place_is_assembled_without_asking_anybody(home: Home, store: SqlStore
 def test_a_home_of_one_machine_has_no_settings_of_a_cluster() -> None:
     with pytest.raises(InvalidInput, match="Releases run on this machine"):
         cluster_settings(Settings({"api": 1}))
+
+
+# --- the fleet repository -----------------------------------------------------------------------------------
+
+
+def test_without_a_git_server_the_fleet_is_in_the_home_and_objects_are_applied_by_the_api(home: Home) -> None:
+    fleet = build_fleet(home, settings())
+    assert fleet.repository.remote is None
+    assert build_applier(fleet, cluster_of(lambda _: None), settings()) is None
+
+
+def test_a_git_server_is_used_with_and_without_argo_cd(home: Home, tmp_path: Path) -> None:
+    section = {"remote": "https://git.example/fleet.git", "branch": "live", "credentials": tmp_path / "c"}
+    chosen = settings(fleet=section | {"reviewed": True})
+    fleet = build_fleet(home, chosen)
+    assert fleet.repository.remote == Remote("https://git.example/fleet.git", "live", tmp_path / "c", reviewed=True)
+    assert build_applier(fleet, cluster_of(lambda _: None), chosen) is None
+    by_argo_cd = settings(fleet=section | {"argo_cd": {"cluster": "east"}})
+    assert isinstance(build_applier(fleet, cluster_of(lambda _: None), by_argo_cd), GitApplier)

@@ -28,6 +28,7 @@ from serinus.targets.kubernetes.target import KubernetesTarget
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.collectors import authority_of
 from serinus.wiring.gateways import build_cluster_router
+from serinus.wiring.gitops import build_applier, build_fleet
 from serinus.wiring.images import build_images
 from serinus.wiring.jobs import build_cluster_ask, build_cluster_rescorer, build_cluster_trials
 from serinus.wiring.kubernetes import build_target
@@ -55,10 +56,9 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
     chosen = cluster_settings(settings)
     manifests = chosen.manifests_by(authority_of(home, chosen))
     leadership = build_leadership(home, chosen, chosen.control, store) if chosen.control else None
+    may_write = leadership.term if leadership else lambda: None
     read = Cluster.connected(chosen.kubeconfig, context=chosen.context)
-    cluster = (
-        Cluster.connected(chosen.kubeconfig, context=chosen.context, may_write=leadership.term) if leadership else read
-    )
+    cluster = Cluster.connected(chosen.kubeconfig, context=chosen.context, may_write=may_write) if leadership else read
     secret = home.secret.read_text()
     images = build_images(
         home,
@@ -68,7 +68,9 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
         plain=chosen.images.plain,
         confined=settings.confined,
     )
-    target = build_target(home, cluster, manifests, images, partial(measured_bytes, store, manifests.sizing))
+    fleet = build_fleet(home, chosen)
+    applier = build_applier(fleet, cluster, chosen, may_write)
+    target = build_target(home, cluster, manifests, images, partial(measured_bytes, store, manifests.sizing), applier)
     places = Places(chosen.gateway_namespace, chosen.namespace)
     probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
     router = build_cluster_router(read, places, secret, probes, leadership)
@@ -83,12 +85,13 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
         target=target,
         router=router,
         scorer=ClusterScorer(Services(read), target.release_at, partial(router_key, secret)),
+        fleet=fleet,
         asks_keys=chosen.gateways.api_keys != "none",
         fields=_fields(chosen),
         trials=build_cluster_trials(home, cluster, chosen.jobs, images),
         rescorer=build_cluster_rescorer(home, cluster, chosen.jobs, images),
         ask=build_cluster_ask(home, cluster, chosen.jobs, images),
-        loops={"cluster": watch.run},
+        loops={"cluster": watch.run, "fleet": fleet.run},
         warnings=watch.warnings,
         close=close,
         leadership=leadership,

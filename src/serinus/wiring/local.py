@@ -51,6 +51,7 @@ def place_here(home: Home, settings: Settings) -> Place:
         target=HostTarget(home),
         router=EnvoyRouter(home, admin_socket(home)),
         scorer=SocketScorer(home),
+        fleet=GitFleet(home.fleet),
         asks_keys=settings.api_keys != "none",
         fields={
             "serving.workers": f"at most {usual.cores}, the processors of this machine",
@@ -98,7 +99,7 @@ def build_world(home: Home, settings: Settings, store: Store, place: Place) -> W
         target=place.target,
         router=place.router,
         log=build_log(home, settings),
-        fleet=GitFleet(home.fleet),
+        fleet=place.fleet,
         trials=place.trials or Trials(home, zygotes=zygotes),
         scorer=place.scorer,
         store=store,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from serinus.backends.onnx import Ask
-from serinus.core.ports import Rescorer, Router, Scorer, Target, Trials
+from serinus.core.ports import Fleet, Rescorer, Router, Scorer, Target, Trials
 
 if TYPE_CHECKING:
     from serinus.targets.kubernetes.leading import LeaseLeadership
@@ -33,6 +33,7 @@ class Place:
     target: Target
     router: AdmittingRouter
     scorer: Scorer
+    fleet: Fleet
     asks_keys: bool
     """Whether callers may need API keys."""
     fields: Mapping[str, str]

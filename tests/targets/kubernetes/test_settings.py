@@ -123,6 +123,8 @@ def test_all_mistakes_are_named_at_once_with_line_and_field(write: Write) -> Non
         ("control_planes: [192.0.2.1/24]", "8: control_planes[0]: expected a network as CIDR, such as 192.0.2.0/24"),
         ("collectors: {listen: localhost:1, addresses: ['a:1']}", "8: collectors.listen: expected an IP address and"),
         ("kubeconfig: 5", "8: kubeconfig: expected a path"),
+        ("fleet: {remote: 'https://a:b@git.example/f'}", "8: fleet.remote: expected an address without a password"),
+        ("fleet: {remote: git://g/f, argo_cd: {cluster: East}}", "8: fleet.argo_cd.cluster: "),
     ],
 )
 def test_a_mistake_is_said_in_words(write: Write, line: str, said: str) -> None:

@@ -104,8 +104,10 @@ class GitFleet:
         return head, merged_between(self.repository, since, head, reviewed=remote is not None and remote.reviewed)
 
     def run(self, stop: threading.Event) -> None:
-        """Reads the branch of the server every few seconds, until `stop` is set. What it finds is in `changes` and
-        `merged`, and what keeps it from reading is raised there."""
+        """Reads the branch of the server, where there is one, every few seconds until `stop` is set.
+
+        What it finds is in `changes` and `merged`, and what keeps it from reading is raised there.
+        """
         while not stop.wait(FOLLOWED_EVERY):
             try:
                 self.repository.fetch()

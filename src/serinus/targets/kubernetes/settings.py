@@ -10,6 +10,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -76,6 +77,12 @@ def _listening(text: str) -> str:
         ipaddress.ip_address(_address(text).rpartition(":")[0].strip("[]"))
     except ValueError as error:
         raise _wrong("an IP address and a port, such as 0.0.0.0:7443") from error
+    return text
+
+
+def _without_password(text: str) -> str:
+    if "://" in text and urlsplit(text).password is not None:
+        raise _wrong("an address without a password, which belongs in the file of `credentials`")
     return text
 
 
@@ -329,6 +336,45 @@ class ControlSection(Section):
     )
 
 
+class ArgoCdSection(Section):
+    """The Argo CD that applies releases from the fleet repository."""
+
+    cluster: str = Field(
+        pattern=r"^[a-z]([a-z0-9-]{0,40}[a-z0-9])?$",
+        description="The folder of this cluster below `rendered`, and a part of the names in Argo CD.",
+    )
+    repository: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Address of the fleet repository as Argo CD reads it, with its own credentials. Default: `remote`.",
+    )
+    namespace: Namespace = Field(default="argocd", description="The namespace of Argo CD.")
+    server: str = Field(
+        default="https://kubernetes.default.svc", description="The API server of the cluster, as Argo CD reaches it."
+    )
+
+
+class FleetSection(Section):
+    """The Git server that has the fleet repository."""
+
+    remote: Annotated[str, AfterValidator(_without_password)] = Field(
+        min_length=1,
+        description="Address of the repository, without a password. Others may push to it as well.",
+    )
+    branch: str = Field(default="main", description="The branch that says what runs.")
+    credentials: File | None = Field(
+        default=None,
+        description="A file in the format of git-credential-store, for `https`. SSH uses what the user has.",
+    )
+    reviewed: bool = Field(
+        default=False,
+        description="The server lets nobody push to the branch without a review, so that a merge is an approval.",
+    )
+    argo_cd: ArgoCdSection | None = Field(
+        default=None, description="Default: Serinus applies the objects of releases by the API."
+    )
+
+
 class ClusterSettings(Section):
     """The settings of a cluster."""
 
@@ -349,6 +395,9 @@ class ClusterSettings(Section):
     control: ControlSection | None = Field(
         default=None,
         description="Several control planes. Default: this one decides alone, and its store is in its home.",
+    )
+    fleet: FleetSection | None = Field(
+        default=None, description="Default: the fleet repository is in the home alone, and Argo CD is not used."
     )
 
     @model_validator(mode="after")

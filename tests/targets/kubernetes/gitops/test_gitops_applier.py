@@ -14,10 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from lightkube import Client
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.config.models import Cluster as ClusterEntry
-from lightkube.config.models import User
+from api_server import cluster_of
 from waiting import wait_until
 
 from serinus.backends.git import GitFleet, Remote
@@ -127,8 +124,7 @@ def api() -> ApiServer:
 
 @pytest.fixture
 def cluster(api: ApiServer) -> Iterator[Cluster]:
-    config = KubeConfig.from_one(cluster=ClusterEntry(server="https://10.0.0.1:6443"), user=User(token="t")).get()
-    client = Cluster(Client(config, transport=httpx2.MockTransport(api), field_manager="serinus", trust_env=False))
+    client = cluster_of(api)
     yield client
     client.close()
 
