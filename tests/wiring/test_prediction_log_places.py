@@ -20,7 +20,7 @@ from serinus.replay import LogSource
 from serinus.targets.local.supervisor import settings as chosen
 from serinus.targets.local.supervisor.settings import Options, Settings
 from serinus.wiring.backup import restore, save
-from serinus.wiring.local import build_disk, build_local
+from serinus.wiring.local import build_disk, build_store, build_world, place_here
 from serinus.wiring.predictions import is_log, prediction_rows, table_place
 from serinus.wiring.processes import processes_of
 
@@ -35,7 +35,8 @@ class NothingRuns:
 
 def _usage(home: Home, settings: Settings) -> Mapping[str, int]:
     """As `serinus disk` shows it."""
-    world = replace(build_local(home, settings), target=NothingRuns())  # type: ignore[arg-type]
+    local = build_world(home, settings, build_store(home), place_here(home, settings))
+    world = replace(local, target=NothingRuns())  # type: ignore[arg-type]
     return build_disk(home, settings, world).usage().kinds
 
 
