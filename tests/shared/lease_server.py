@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,8 +21,8 @@ LISTS = frozenset(kind.plural for kind in KINDS)
 
 
 @contextmanager
-def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases]]:
-    """A kubeconfig, and the Leases behind it."""
+def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases, Mapping[str, MemoryLeases]]]:
+    """A kubeconfig, the Leases behind it, and what else is kept, by the address of each object."""
     leases = MemoryLeases()
 
     others: dict[str, MemoryLeases] = {}
@@ -76,7 +76,7 @@ def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases]]:
     kubeconfig = directory / "kubeconfig"
     kubeconfig.write_text(json.dumps(_kubeconfig(server.server_port)))
     try:
-        yield kubeconfig, leases
+        yield kubeconfig, leases, others
     finally:
         over.set()
         server.shutdown()

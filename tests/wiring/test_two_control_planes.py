@@ -11,5 +11,5 @@ from lease_server import serving_leases
 
 @pytest.mark.parametrize("story", taking_over.WITHOUT_A_CLUSTER, ids=lambda story: story.__name__)
 def test_of_two_control_planes_one_decides(story: object, postgres_database: str, tmp_path: Path) -> None:
-    with serving_leases(tmp_path) as (kubeconfig, _):
+    with serving_leases(tmp_path) as (kubeconfig, _, _):
         taking_over.run(story, postgres_database, kubeconfig, "serinus", tmp_path)
