@@ -53,6 +53,7 @@ def a_sleeper_is_refused(there: TwoControlPlanes) -> None:
     there.decides("second", 2)
     there.promoted()
     before, audit = there.world.store.rollouts(), there.world.store.audit_trail()
+    assert [one.subject for one in audit if one.what == "begin-term"] == ["first", "second"]
     there.first.send_signal(signal.SIGCONT)
     assert there.first.wait(60) == 1, there.logs["first"].read_text()
     assert "this control plane stops deciding" in there.logs["first"].read_text()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import SerinusError
 from serinus.core.ports import Leadership
-from serinus.engine import Told, World, last_told, tell
+from serinus.engine import ENGINE, Told, World, last_told, tell
 from serinus.lib.backoff import Backoff
 from serinus.targets.kubernetes.leading import LeaseLeadership
 from serinus.wiring.deciding import END_SECONDS, Deciders
@@ -84,6 +84,8 @@ class Office:
     def _decide(self, stop: threading.Event) -> None:
         world, ending = deciding(self._world, self._leadership), threading.Event()
         try:
+            term, now = self._leadership.term(), world.clock.now()
+            world.store.audit(ENGINE, "begin-term", self._leadership.identity, f"term {term} begins", {}, now)
             deciders = self._begin(world)
             deciders.start(ending)
             self._deciders = deciders

@@ -73,7 +73,7 @@ class LeaseLeadership:
         timing: Timing | None = None,
         clock: Callable[[], float] = now,
     ) -> None:
-        self._leases, self._namespace, self._identity = leases, namespace, identity
+        self._leases, self._namespace, self.identity = leases, namespace, identity
         self._terms, self._timing, self._clock = terms, timing or Timing(), clock
         self.decides = threading.Event()
         """Set once the term has begun."""
@@ -145,7 +145,7 @@ class LeaseLeadership:
         seen = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if seen != self._seen:
             self._seen, self._seen_at = seen, self._clock()
-        if holder in ("", self._identity):  # An answer to an earlier try may have been lost.
+        if holder in ("", self.identity):  # An answer to an earlier try may have been lost.
             return True
         self._why = f"{holder} does"
         duration = max(self._timing.duration, int(spec.get("leaseDurationSeconds") or 0))
@@ -160,7 +160,7 @@ class LeaseLeadership:
         lease = self._lease(
             {
                 "acquireTime": time_now,
-                "holderIdentity": self._identity,
+                "holderIdentity": self.identity,
                 "leaseDurationSeconds": self._timing.duration,
                 "leaseTransitions": term,
                 "renewTime": time_now,
@@ -172,7 +172,7 @@ class LeaseLeadership:
         except Conflict:  # Another one was faster.
             return
         try:
-            self._terms.begin_term(term, self._identity)
+            self._terms.begin_term(term, self.identity)
         except SerinusError:
             self._give_back()
             raise
@@ -205,7 +205,7 @@ class LeaseLeadership:
         label."""
         found = self._leases.find(LEASE, NAME, self._namespace) or {}
         spec = found.get("spec") or {}
-        if (spec.get("holderIdentity"), spec.get("leaseTransitions")) == (self._identity, self._term):
+        if (spec.get("holderIdentity"), spec.get("leaseTransitions")) == (self.identity, self._term):
             self._held = found
             self._held = self._leases.replace(self._renewed())
             self._until = began + self._timing.deadline
