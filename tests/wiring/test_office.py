@@ -219,6 +219,8 @@ def test_nothing_is_decided_before_the_term_is_known_everywhere(desks: Callable[
     assert tries.acquire(timeout=30)
     assert tries.acquire(timeout=30)
     assert one.worlds == []
+    said = "the term of this control plane cannot begin yet: the gateways are away"
+    assert one.office.told().warnings[-1] == said
     one.announced = lambda: None
     one.decides()
 
@@ -233,3 +235,13 @@ def test_the_office_ends_when_its_term_does(desks: Callable[[str], Desks], lease
     leases.away = False
     two = desks("b").start()
     two.decides()
+
+
+def test_why_the_lease_cannot_be_used_is_said(desks: Callable[[str], Desks], leases: MemoryLeases) -> None:
+    leases.away = True
+    one = desks("a").start()
+    said = "this control plane cannot use the Lease: the API server does not answer"
+    wait_until(lambda: one.office.told().warnings[-1] == said, what="the warning")
+    leases.away = False
+    one.decides()
+    wait_until(lambda: one.office.told() is one.deciders.said, what="its end")

@@ -46,12 +46,17 @@ class Office:
         self._world, self._leadership = world, leadership
         self._begin, self._announce, self._over = begin, announce, over
         self._deciders: Deciders | None = None
+        self._unannounced = ""
+        """Why the beginning of the term could not be made known yet, in words."""
 
     def told(self) -> Told:
         """Returns what the control plane that decides says of itself: this one, or what another one has stored."""
         if self._deciders is not None and not self._leadership.ended.is_set():
             return self._deciders.told()
-        return last_told(self._world.store, self._world.clock.now())
+        told = last_told(self._world.store, self._world.clock.now())
+        waits = {"the term of this control plane cannot begin yet": self._unannounced}
+        waits["this control plane cannot use the Lease"] = self._leadership.trouble
+        return replace(told, warnings=(*told.warnings, *(f"{what}: {why}" for what, why in waits.items() if why)))
 
     def run(self, stop: threading.Event) -> None:
         """Waits for the term, and decides in it, until it ends or `stop` is set. The Lease is then given back."""
@@ -76,8 +81,10 @@ class Office:
                 self._announce()
             except SerinusError as error:
                 log.warning("the term cannot begin yet: %s", error)
+                self._unannounced = str(error)
                 stop.wait(backoff.pause())
             else:
+                self._unannounced = ""
                 return True
         return False
 

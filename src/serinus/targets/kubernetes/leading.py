@@ -79,6 +79,8 @@ class LeaseLeadership:
         """Set once the term has begun."""
         self.ended = threading.Event()
         """Set once the term has ended."""
+        self.trouble = ""
+        """Why the last attempt to take or renew the Lease failed, in words. Empty: it did not."""
         self._why = "no control plane decides yet"
         self._held: Object = {}
         """The Lease as it was last written here."""
@@ -102,16 +104,15 @@ class LeaseLeadership:
 
     def run(self, stop: threading.Event) -> None:
         """Waits for the Lease, begins a term and renews it, until that has ended or `stop` is set."""
-        said = ""
         while not stop.is_set() and not self.ended.is_set():
             try:
                 self.attempt()
             except SerinusError as error:
-                if str(error) != said:
+                if str(error) != self.trouble:
                     log.warning("the Lease %s: %s", NAME, error)
-                said = str(error)
+                self.trouble = str(error)
             else:
-                said = ""
+                self.trouble = ""
             stop.wait(self._timing.retry)
 
     def attempt(self) -> None:
