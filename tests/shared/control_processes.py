@@ -105,6 +105,7 @@ def one_of_two_decides(
         wait_until(second.answers, what="the second one")
         assert first.answers(), "its token holds"
         assert not second.decides()
+        assert any("--predictions-database" in line for line in second.get("/v1/status")["warnings"])
         first.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, first.process.pid, os.WSTOPPED)
         wait_until(second.decides, what="the term of the second one")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,12 @@ def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases, Mappin
             except Conflict:
                 code, answer = 409, _status(409, "Conflict")
             text = json.dumps(answer).encode()
-            self.send_response(code)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            with suppress(OSError):  # The client has gone.
+                self.send_response(code)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
 
         def log_message(self, *_: object) -> None: ...
 

@@ -72,7 +72,7 @@ def run_control(home: Home, settings: Settings) -> int:
             "mlflow": shown(settings.registry),
         },
         warnings=lambda: [
-            *_warnings(home, settings),
+            *_warnings(home, settings, shared=place.leadership is not None),
             *place.warnings(),
             *(renewal.warnings() if renewal else ()),
             *office.told().warnings,
@@ -181,8 +181,13 @@ def _allowed_hosts(settings: Settings) -> Sequence[str]:
     return sorted({*names, *(f"{name}:{port}" for name in names)})
 
 
-def _warnings(home: Home, settings: Settings) -> Sequence[str]:
+def _warnings(home: Home, settings: Settings, *, shared: bool) -> Sequence[str]:
     found = list(edge_warnings(settings))
+    if shared and settings.predictions_database is None:
+        found.append(
+            "several control planes share a store, and this one judges by the counts of its own collector alone: "
+            "keep the counts in PostgreSQL (`serinus up --predictions-database`)"
+        )
     if not settings.confined:
         found.append(
             "models are not confined on this machine: their code can read and write everything that Serinus can"
