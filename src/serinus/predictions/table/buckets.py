@@ -48,7 +48,7 @@ _CAUSES = (
         "Set the clock, for instance by NTP.",
     ),
     (
-        r"\b40[13]\b|accessdenied|invalidaccesskeyid|signaturedoesnotmatch|expiredtoken",
+        r"\b40[13]\b|accessdenied|invalidaccesskeyid|signaturedoesnotmatch|expiredtoken|invalidtoken",
         "{it} refuses the credentials",
         "Grant them s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject below the prefix.",
     ),
