@@ -22,6 +22,7 @@ from relays import as_bearer, relayed
 from released import ROW, Released, made
 from target_contract import TargetContract, ready
 
+from serinus.backends.sql import SqlStore
 from serinus.core.errors import Unavailable, Unbuildable
 from serinus.core.home import Home
 from serinus.core.keys import ROUTER_HEADER, router_key
@@ -32,6 +33,7 @@ from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.cluster.kinds import DEPLOYMENT, KINDS, POD
 from serinus.targets.kubernetes.manifests import Replicas, Settings, Sizing
 from serinus.targets.kubernetes.target import KubernetesTarget
+from serinus.wiring.kept_images import KeptImages
 from serinus.wiring.kubernetes import build_target
 
 pytestmark = pytest.mark.timeout(600)
@@ -73,18 +75,21 @@ NOWHERE = "registry.invalid/x@sha256:" + "0" * 64
 
 
 @pytest.fixture
-def place_in(request: pytest.FixtureRequest) -> Iterator[Callable[..., KubernetesTarget]]:
-    """Makes targets: of the releases of `released`, as they are wired, or with another `image_of`."""
+def place_in(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., KubernetesTarget]]:
+    """Makes targets: of the releases of `released`, as they are wired, or with another `image_of`. `home`: another one
+    than that of `released`, of a control plane with the same store."""
     targets: list[tuple[KubernetesTarget, Cluster]] = []
 
-    def make(kubeconfig: Path, namespace: str, **other: Any) -> KubernetesTarget:
+    def make(kubeconfig: Path, namespace: str, home: Home | None = None, **other: Any) -> KubernetesTarget:
         client = Cluster.connected(kubeconfig)
         settings = Settings(namespace, replicas=SIZE, sizing=SMALL)
         if other:
             target = KubernetesTarget(client, settings, **{"holds": lambda _: True, **other})
         else:
             released = request.getfixturevalue("released")
-            target = build_target(released.home, client, settings, released.images)
+            store = SqlStore(f"sqlite:///{tmp_path}/store.db")
+            kept = KeptImages(home or released.home, released.image_of, store)
+            target = build_target(home or released.home, client, settings, kept)
         targets.append((target, client))
         return target
 
@@ -126,6 +131,33 @@ class TestKubernetes(TargetContract):
         with relayed(cluster.kubeconfig, tmp_path) as (relay, file):
             relay.cut()
             yield place_in(file, own_namespace)
+
+
+def test_a_control_plane_with_an_empty_disk_brings_releases_back_from_their_images(
+    cluster: Lab,
+    own_namespace: str,
+    place_in: Callable[..., KubernetesTarget],
+    released: Released,
+    release: Release,
+    tmp_path: Path,
+) -> None:
+    first = place_in(cluster.kubeconfig, own_namespace)
+    first.place(release)
+    ready(first, release)
+    first.close()
+    cluster.kubectl("delete", "deployment", "--all", "--namespace", own_namespace, "--wait=true")
+    empty = Home(tmp_path / "empty")
+    empty.path.mkdir()
+    empty.secret.write_text(released.home.secret.read_text())
+    second = place_in(cluster.kubeconfig, own_namespace, home=empty)
+    assert second.holds(release)
+    second.place(release)
+    ready(second, release)
+    assert [path.name for path in empty.path.iterdir()] == ["secret"]
+    unknown = replace(release, id="card-fraud-9-ffffff", version="9")
+    assert not second.holds(unknown)
+    second.place(unknown)
+    reason(second, unknown, "no image of it is known. Deploy card-fraud@9 again.")
 
 
 def reason(target: Target, release: Release, words: str, state: PlacementState = PlacementState.STARTING) -> Placement:

@@ -31,6 +31,7 @@ from serinus.wiring.gateways import build_cluster_router
 from serinus.wiring.gitops import build_applier, build_fleet
 from serinus.wiring.images import build_images
 from serinus.wiring.jobs import build_cluster_ask, build_cluster_rescorer, build_cluster_trials
+from serinus.wiring.kept_images import KeptImages
 from serinus.wiring.kubernetes import build_target
 from serinus.wiring.place import Place
 from serinus.wiring.sharing import build_leadership, name_of
@@ -70,7 +71,8 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
     )
     fleet = build_fleet(home, chosen)
     applier = build_applier(fleet, cluster, chosen, may_write)
-    target = build_target(home, cluster, manifests, images, partial(measured_bytes, store, manifests.sizing), applier)
+    kept = KeptImages(home, lambda release: str(images.build_and_push(release)), store)
+    target = build_target(home, cluster, manifests, kept, partial(measured_bytes, store, manifests.sizing), applier)
     places = Places(chosen.gateway_namespace, chosen.namespace)
     probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
     router = build_cluster_router(read, places, secret, probes, leadership)
