@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -149,6 +150,28 @@ def test_a_model_sees_nothing_of_the_cluster(
     assert "uid 65532 sees []" in said(lambda: trials.loads(environment, artifact))
 
 
+LONG = """
+import random
+
+class Model:
+    def predict(self, data, params=None):
+        drawn = random.Random(7)
+        return [drawn.random() for _ in data.index]
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+def test_an_answer_of_megabytes_arrives_whole(
+    trials: ClusterTrials, keep: Keep, environment: str, tmp_path: Path
+) -> None:
+    artifact = keep(hand_made(tmp_path / "m", LONG), os.urandom(32).hex())
+    drawn = random.Random(7)
+    rows = [[1.0, 1]] * 500_000
+    assert trials.reference(environment, artifact, COLUMNS, rows, None) == [drawn.random() for _ in rows]
+
+
 SHARES = "import mmap\nheld = mmap.mmap(-1, 2 << 30)\nfor n in range(2 << 10):\n    held.write(b'x' * (1 << 20))\n"
 
 
@@ -215,6 +238,7 @@ def test_what_a_killed_process_has_left_is_taken_away_by_the_next(
     artifact = keep(hand_made(tmp_path / "m", HANGS), os.urandom(32).hex())
     image = str(released.images.for_trial(artifact, released.environment))
     command = [sys.executable, "-c", ASKS, str(cluster.kubeconfig), settings.namespace, image]
+    eventually("nothing is left of other tests", lambda: not left(client, settings.namespace))
     with subprocess.Popen(command) as process:
 
         def runs() -> bool:
