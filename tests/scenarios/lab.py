@@ -260,6 +260,8 @@ class FakeTarget:
     placed: dict[str, Release] = field(default_factory=dict)
     away: bool = False
     scales: dict[str, Scale] = field(default_factory=dict)
+    unsettled: dict[str, str] = field(default_factory=dict)
+    """Version -> why it must not get more traffic."""
     unscaled: dict[str, str] = field(default_factory=dict)
     """Versions of which workers still have the scale before, and what the target says of that."""
     crashes: dict[str, int] = field(default_factory=dict)
@@ -319,6 +321,7 @@ class FakeTarget:
         scaled = release.version not in self.unscaled
         placed = replace(placed, scale=self.scales.get(release.id), scaled=scaled)
         placed = replace(placed, crashes=self.crashes.get(release.version, 0))
+        placed = replace(placed, unsettled=self.unsettled.get(release.version, ""))
         placed = self._sized(placed, release.version)
         return replace(placed, way="mlflow" if long else way, long=long)
 

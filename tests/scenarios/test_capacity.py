@@ -201,3 +201,24 @@ def test_a_load_that_goes_up_and_down_a_little_is_not_told_each_time(busy: Lab) 
         busy.run(20)
     told = {one.split("-", 1)[1] for one in busy.target.history if one.startswith("expect")}
     assert sorted(int(one.split()[1]) for one in told) == [1, 3, 4], told
+
+
+def test_a_candidate_that_the_target_doubts_gets_no_more_traffic_and_says_why(busy: Lab) -> None:
+    deploy(busy)
+    to_step(busy, 500)
+    busy.target.unsettled["7"] = "Argo CD reports it as OutOfSync: Deployment fraud-7"
+    busy.run(4000, lambda: "gets no more traffic" in busy.rollout.status.hold)
+    assert busy.rollout.status.hold.endswith("for now: Argo CD reports it as OutOfSync: Deployment fraud-7")
+    assert busy.weights()["7"] == 500
+    busy.target.unsettled.clear()
+    busy.run(4000, lambda: busy.phase.ended)
+    assert busy.phase is Phase.PROMOTED
+
+
+def test_a_candidate_that_is_doubted_for_too_long_is_aborted_in_the_words_of_the_target(busy: Lab) -> None:
+    deploy(busy)
+    to_step(busy, 500)
+    busy.target.unsettled["7"] = "Argo CD cannot apply it: no such kind"
+    busy.run(4 * 3600, lambda: busy.phase.ended)
+    assert busy.phase is Phase.ABORTED
+    assert "Argo CD cannot apply it: no such kind" in busy.rollout.status.reason

@@ -55,6 +55,9 @@ class Placement:
     """The scale that the target was last given. None: unknown."""
     scaled: bool = True
     """All workers that answer have that scale. False: a worker still has the one that it was started with before."""
+    unsettled: str = ""
+    """Why it must not get more traffic for now, in words: what runs may not be what the target was told. Empty: nothing
+    is known against it."""
     expected: int = 0
     """The number of workers that it keeps at the least, as it was last told. 0: as many as its load needs."""
     capacity: int | None = None

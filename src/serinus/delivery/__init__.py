@@ -6,7 +6,7 @@ promotes a former champion.
 """
 
 from serinus.delivery.aliases import CHALLENGER, CHAMPION, AliasReading, lost_text, read_aliases, without_lost
-from serinus.delivery.capacity import Load, coming_weight, expected_workers, is_kept_large, missing_workers
+from serinus.delivery.capacity import Load, coming_weight, expected_workers, held_back, is_kept_large, missing_workers
 from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
 from serinus.delivery.needed import needed_releases
 from serinus.delivery.observed import Built, Examined, Failure, Observed, Resolved
@@ -46,6 +46,7 @@ __all__ = [
     "champions",
     "coming_weight",
     "expected_workers",
+    "held_back",
     "is_kept_large",
     "lost_text",
     "may_approve",

@@ -98,6 +98,15 @@ def missing_workers(rollout: Rollout, coming: int, load: Load, placements: Mappi
     return f"{text}: {placed.reason}" if placed.reason else text
 
 
+def held_back(rollout: Rollout, coming: int, placements: Mapping[str, Placement]) -> str:
+    """Returns in words why the target says that the candidate must not get its coming share. Empty: it does not, or the
+    share is no larger than it has."""
+    placed = placements.get(rollout.candidate.id) if rollout.candidate else None
+    if placed is None or not placed.unsettled or coming <= canary_weight(rollout):
+        return ""
+    return f"{placed.release} gets no more traffic for now: {placed.unsettled}"
+
+
 def too_small(rollout: Rollout, seen: Observed, now: datetime) -> bool:
     """Whether the candidate has to wait for workers before it gets more traffic. A rollback and an ordered promotion
     wait for `ORDER_WAITS` at most."""

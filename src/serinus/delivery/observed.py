@@ -68,7 +68,8 @@ class Observed:
     carried: float | None = None
     """The requests a second that one worker carries."""
     too_small: str = ""
-    """Why the candidate is too small for its coming share of the traffic. Empty: it is not."""
+    """Why the candidate must not get its coming share of the traffic yet: its size, or what the target says. Empty: it
+    may."""
     assessment: Assessment | None = None
     without_entities: bool = False
     """None of the few entities that send requests is in the canary's share."""

@@ -11,7 +11,7 @@ from serinus.core.errors import SerinusError
 from serinus.core.evidence import Traffic
 from serinus.core.placement import Placement
 from serinus.core.rollout import Kind, ModelState, Rollout
-from serinus.delivery import Load, Observed, coming_weight, expected_workers, is_kept_large, missing_workers
+from serinus.delivery import Load, Observed, coming_weight, expected_workers, held_back, is_kept_large, missing_workers
 from serinus.engine.world import World
 
 WINDOW_SECONDS = 60.0
@@ -34,19 +34,22 @@ class Capacity:
         self, state: ModelState, rollout: Rollout, seen: Observed, placements: Mapping[str, Placement] | None
     ) -> Observed:
         """Prepares the releases of a rollout for the traffic that they get next. Returns `seen` with what a worker
-        carries, and with why the candidate is too small.
+        carries, and with why the candidate gets no more traffic yet.
 
         Where the load is unknown nothing is expected, and nothing waits. Nothing waits for the target to take it
         either: it is told again.
         """
         coming = coming_weight(rollout, seen)
-        load = self._load(rollout, placements or {}) if coming else None
-        if load is None or placements is None:
+        if not coming or placements is None:
+            return seen
+        seen = replace(seen, too_small=held_back(rollout, coming, placements))
+        load = self._load(rollout, placements)
+        if load is None:
             return seen
         for release, workers in expected_workers(state, rollout, coming, load).items():
             with suppress(SerinusError):
                 self._expect(placements.get(release), workers)
-        missing = missing_workers(rollout, coming, load, placements)
+        missing = seen.too_small or missing_workers(rollout, coming, load, placements)
         return replace(seen, carried=load.per_worker, too_small=missing)
 
     def settle(self, state: ModelState, placements: Mapping[str, Placement] | None) -> None:

@@ -370,6 +370,9 @@ class Engine:
 def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
     """Returns the fields of each placement that affect a decision. Others, such as its memory, change all the time."""
     return {
-        name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale, one.scaled, one.expected)
+        name: (
+            *(one.state, one.endpoint, one.reason, one.unsettled),
+            *(one.long, one.way, one.scale, one.scaled, one.expected),
+        )
         for name, one in placements.items()
     }

@@ -181,7 +181,8 @@ class KubernetesTarget:
             if one is not None:
                 one = expecting.sized(one, autoscalers.get(name), of_pod, self._settings.replicas)
                 long = one.long or name in self._known_distrusted()
-                found[one.release] = replace(one, long=long, reason=one.reason or troubles.get(name, ""))
+                trouble = troubles.get(name, "")
+                found[one.release] = replace(one, long=long, reason=one.reason or trouble, unsettled=trouble)
         for release_id, wish in self._placing.wishes().items():
             found[release_id] = self._wished(wish, found.get(release_id))
         return found

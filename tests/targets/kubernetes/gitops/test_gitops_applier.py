@@ -317,7 +317,9 @@ def test_what_argo_cd_says_of_a_release_that_is_there_is_its_reason(
     seen(target, lambda one: one and not one.reason)
     status = {"conditions": [{"type": "ComparisonError", "message": "the repository is gone"}]}
     api.put("applications", APPLICATION, status=status)
-    seen(target, lambda one: one and one.reason == "Argo CD reports ComparisonError: the repository is gone")
+    found = seen(target, lambda one: one and one.reason == "Argo CD reports ComparisonError: the repository is gone")
+    assert found is not None
+    assert found.unsettled == found.reason
 
 
 def test_a_removed_release_is_not_seen_any_more_and_one_that_is_placed_again_in_time_is(
