@@ -104,6 +104,10 @@ def test_killed_at_every_act_the_rollout_goes_on_in_the_same_direction(
         shutil.rmtree(here)
 
 
+def run_until_deployed(lab: Lab, spec: str) -> None:
+    lab.run(400, until=lambda: lab.rollout.spec == spec and lab.phase.ended)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.timeout(400)
 def test_killed_while_it_carries_out_a_merge_it_carries_it_out_once(directory: Path, after: bool) -> None:
@@ -120,7 +124,7 @@ def test_killed_while_it_carries_out_a_merge_it_carries_it_out_once(directory: P
         with pytest.raises(Killed):
             lab.run(60)
         lab.restart()
-        lab.run(400, until=lambda lab=lab: lab.rollout.spec == spec and lab.phase.ended)
+        run_until_deployed(lab, spec)
         lab.run(20)
         champion = lab.store.model(MODEL).champion
         assert champion is not None

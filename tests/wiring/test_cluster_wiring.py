@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 import yaml
-from api_server import cluster_of
+from api_server import cluster_of, not_found
 
 from serinus.backends.git import Remote
 from serinus.backends.sql import SqlStore
@@ -241,7 +241,7 @@ def test_a_home_of_one_machine_has_no_settings_of_a_cluster() -> None:
 def test_without_a_git_server_the_fleet_is_in_the_home_and_objects_are_applied_by_the_api(home: Home) -> None:
     fleet = build_fleet(home, settings())
     assert fleet.repository.remote is None
-    assert build_applier(fleet, cluster_of(lambda _: None), settings()) is None
+    assert build_applier(fleet, cluster_of(lambda _: not_found()), settings()) is None
 
 
 def test_a_git_server_is_used_with_and_without_argo_cd(home: Home, tmp_path: Path) -> None:
@@ -249,6 +249,6 @@ def test_a_git_server_is_used_with_and_without_argo_cd(home: Home, tmp_path: Pat
     chosen = settings(fleet=section | {"reviewed": True})
     fleet = build_fleet(home, chosen)
     assert fleet.repository.remote == Remote("https://git.example/fleet.git", "live", tmp_path / "c", reviewed=True)
-    assert build_applier(fleet, cluster_of(lambda _: None), chosen) is None
+    assert build_applier(fleet, cluster_of(lambda _: not_found()), chosen) is None
     by_argo_cd = settings(fleet=section | {"argo_cd": {"cluster": "east"}})
-    assert isinstance(build_applier(fleet, cluster_of(lambda _: None), by_argo_cd), GitApplier)
+    assert isinstance(build_applier(fleet, cluster_of(lambda _: not_found()), by_argo_cd), GitApplier)
