@@ -117,7 +117,7 @@ def test_no_request_fails_and_no_record_is_lost_while_a_release_is_promoted_and_
         wait_until(lambda: len(load.seen) > RATE, 30, "steady load")
         began = time.time()
         rollout = serinus.deploy(f"{MODEL}@{version}", seconds=6)
-        wait_until(lambda: serinus.rollout(rollout)["status"]["phase"] in ("canary", "aborted"), 150, "the canary")
+        wait_until(lambda: serinus.rollout(rollout)["status"]["phase"] in ("canary", "aborted"), 240, "the canary")
         before = serinus.rollout(rollout)
         assert before["status"]["phase"] == "canary", before["status"]
         candidate = before["candidate"]["id"]
