@@ -157,7 +157,8 @@ def test_a_control_plane_with_an_empty_disk_brings_releases_back_from_their_imag
     unknown = replace(release, id="card-fraud-9-ffffff", version="9")
     assert not second.holds(unknown)
     second.place(unknown)
-    reason(second, unknown, "no image of it is known. Deploy card-fraud@9 again.")
+    words = "no image of it is known. Deploy card-fraud@9 again."
+    reason(second, unknown, words, PlacementState.FAILED)
 
 
 def reason(target: Target, release: Release, words: str, state: PlacementState = PlacementState.STARTING) -> Placement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from lab import ADA, MODEL, Counter, Killed, Lab, breaking
 
 from serinus.core.merged import Merged, MergedFile
 from serinus.core.people import Access, Actor
+from serinus.core.release import Artifact, VersionRef
 from serinus.core.rollout import Phase
 
 QUICK = """
@@ -133,3 +135,25 @@ def test_killed_while_it_carries_out_a_merge_it_carries_it_out_once(directory: P
         assert len(lab.store.rollouts(MODEL)) == 3, when
         lab.store.close()
         shutil.rmtree(here)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_another_control_plane_fetches_the_files_that_were_resolved_before_it_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    """It takes over with a disk of its own. Files of another content are not those that were scanned."""
+    lab = prepared(tmp_path)
+    fetch, fetched = lab.registry.fetch, []
+
+    def counted(ref: VersionRef) -> Artifact:
+        fetched.append(lab.rollout.status.phase)
+        found = fetch(ref)
+        return replace(found, digest="another") if changed and fetched[-1] is Phase.BUILD else found
+
+    monkeypatch.setattr(lab.registry, "fetch", counted)
+    lab.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA, why="again")
+    lab.run(400, until=lambda: lab.phase.ended and lab.rollout.version == "7")
+    assert Phase.BUILD in fetched
+    assert lab.phase is (Phase.ABORTED if changed else Phase.PROMOTED)
+    assert lab.champion == ("6" if changed else "7")
+    assert ("have changed since they were scanned" in lab.rollout.status.reason) == changed

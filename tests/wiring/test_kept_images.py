@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serinus.backends.sql import SqlStore
-from serinus.core.errors import Unavailable
+from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
 from serinus.core.release import Compiled, Release, ServingSettings
 from serinus.wiring.kept_images import KeptImages
@@ -98,6 +98,6 @@ def test_what_has_neither_files_nor_an_image_is_told(home: Home, images: Callabl
     shutil.rmtree(home.artifacts)
     assert not images().holds(COMPILED)  # Its model could not be served, were the graph distrusted.
     shutil.rmtree(home.path)
-    with pytest.raises(Unavailable, match=r"no image of it is known") as told:
+    with pytest.raises(Unbuildable, match=r"no image of it is known") as told:
         images().image_of(COMPILED)
     assert told.value.hint == "Deploy card-fraud@7 again."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serinus.core.errors import Unavailable
+from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
 from serinus.core.ports import Settings
 from serinus.core.release import Release
@@ -21,7 +21,7 @@ class KeptImages:
         self._home, self._build, self._store = home, build, store
 
     def image_of(self, release: Release) -> str:
-        """Returns `registry/repository@sha256:...`. Raises as `build` does, and Unavailable where neither the files nor
+        """Returns `registry/repository@sha256:...`. Raises as `build` does, and Unbuildable where neither the files nor
         an image are known."""
         known = self._store.setting(_key(release))
         if _is_here(self._home, release):
@@ -30,10 +30,9 @@ class KeptImages:
                 self._store.set_setting(_key(release), built)
             return built
         if known is None:
-            raise Unavailable(
+            raise Unbuildable(
                 f"The files of {release.id} are not on this disk, and no image of it is known.",
                 hint=f"Deploy {release.model}@{release.version} again.",
-                delay=60,
             )
         return known
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
+from serinus.core.errors import Unbuildable
 from serinus.core.release import Artifact, Compiled, Environment, Release, ServingSettings
 from serinus.core.rollout import Rollout
 from serinus.delivery import Built
@@ -17,9 +18,8 @@ from serinus.engine.world import World
 
 def build(world: World, rollout: Rollout, say: Callable[[str], None]) -> Built:
     """Builds the environment. `say` gets the progress, a line at a time. Raises Unbuildable and Unavailable."""
-    assert rollout.artifact is not None
     assert rollout.plan is not None
-    artifact = rollout.artifact
+    artifact = _fetched(world, rollout)
     environment = world.environments.prepare(
         artifact.requirements, lambda built: world.trials.loads(built.digest, artifact.digest), say
     )
@@ -28,6 +28,18 @@ def build(world: World, rollout: Rollout, say: Callable[[str], None]) -> Built:
     release = release_of(rollout, artifact, environment, settings, compiled, world.clock.now())
     world.store.add_release(release)
     return Built(candidate=release, notes=(*environment.tried, note))
+
+
+def _fetched(world: World, rollout: Rollout) -> Artifact:
+    """Returns the files that were resolved. They may have been fetched onto the disk of another control plane."""
+    assert rollout.artifact is not None
+    found = world.registry.fetch(world.registry.find(rollout.model, rollout.version))
+    if found.digest != rollout.artifact.digest:
+        raise Unbuildable(
+            f"the files of {rollout.model}@{rollout.version} in the registry have changed since they were scanned.",
+            hint="Deploy the version again.",
+        )
+    return rollout.artifact
 
 
 def release_of(
