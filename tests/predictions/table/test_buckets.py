@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
+from descent import descendants
 from object_stores import BUCKET, KEY, SECRET, ObjectStore
 from waiting import wait_until
 
@@ -238,6 +242,30 @@ def test_segments_wait_for_the_store_are_told_of_and_go_on(
     assert log.totals()[HELLO.release].requests == 3
     for secret in (KEY, SECRET):
         assert secret not in collector.log() + json.dumps(read_status(home))
+
+
+@pytest.mark.parametrize("killed", ["collector", "roll-up"])
+def test_a_kill_at_any_time_loses_nothing_and_writes_nothing_twice(
+    place: Place, collector_of: Callable[..., Any], worker: Callable[..., Any], record: Any, killed: str
+) -> None:
+    arguments = ("--table", place.uri, "--roll-seconds", "0.1")
+    collector = collector_of(*arguments)
+    sender, sent = worker(), 0
+    for round_ in range(4):
+        for _ in range(15):
+            sent += 1
+            sender.submit([record(sent)])
+            time.sleep(0.02 * (round_ + 1))  # Each round ends at another point of the roll-up.
+        if killed == "collector":
+            collector.kill()
+            collector.start(*arguments)
+        else:
+            for child in descendants(collector.pid):
+                os.kill(child, signal.SIGKILL)
+    sender.settle(60)
+    wait_until(lambda: len(_there(place)) == sent)
+    assert collector.stop() == 0
+    assert ids(place) == sorted(f"request-{number}" for number in range(1, sent + 1))
 
 
 def _there(place: Place) -> set[str]:
