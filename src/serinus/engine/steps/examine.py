@@ -3,8 +3,10 @@ the answers."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from statistics import median
 
 from serinus import gates
@@ -29,6 +31,10 @@ from serinus.spec import ModelDeployment
 HISTORY = 10_000
 """The largest number of rollouts of one release that are read."""
 
+MEASURED_WITHIN = timedelta(seconds=90)
+"""The age of a worker from which on its memory is no longer waited for."""
+MEASURED_EVERY = 1.0
+"""Seconds between two looks at whether it was measured."""
 PROBED_ROWS = 50
 GOLDEN_ROWS = 1_000
 TIMED_REQUESTS = 200
@@ -222,8 +228,17 @@ def _latency(subject: Subject, probe: Table | None) -> gates.LatencyEvidence:
 
 
 def _memory(subject: Subject) -> gates.MemoryEvidence:
-    placed = subject.world.target.observe().get(subject.release.id)
+    """Waits until the worker has been measured, which some targets do only every few seconds."""
+    world = subject.world
+    placed = world.target.observe().get(subject.release.id)
+    while placed is not None and placed.memory_bytes is None and _is_young(placed, world.clock.now()):
+        time.sleep(MEASURED_EVERY)
+        placed = world.target.observe().get(subject.release.id)
     return gates.MemoryEvidence(placed.memory_bytes if placed else None, subject.spec.gates.memory)
+
+
+def _is_young(placed: Placement, now: datetime) -> bool:
+    return placed.active_since is not None and now - placed.active_since < MEASURED_WITHIN
 
 
 def _scores(subject: Subject, whom: tuple[Release, Placement], found: Found) -> Sequence[float | None] | SerinusError:

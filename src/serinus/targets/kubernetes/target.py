@@ -54,8 +54,9 @@ _RELEASES = {ROLE_LABEL: RELEASE_ROLE}
 _RELEASE = TypeAdapter(Release)
 _FIRST_LISTING = 10.0
 """Seconds for which the first reading of the cluster is waited for."""
-_MEASURED_FOR = 15.0
-"""Seconds for which what pods use is not asked again, as metrics-server measures it no more often."""
+_MEASURED_FOR = 5.0
+"""Seconds for which what pods use is not asked again. metrics-server measures it every 15 s by default, and the first
+measurement of a pod is waited for."""
 
 
 class KubernetesTarget:
