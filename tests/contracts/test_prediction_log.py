@@ -351,7 +351,7 @@ def test_outcomes_of_a_champions_answers_are_counted_by_day_at_its_threshold(sub
 
 
 def test_rows_come_in_the_order_of_time_with_what_was_acknowledged_just_now(subject: Subject) -> None:
-    release, now = "listed-1-aaaaaa", time.time()
+    release, now = "listed-1-aaaaaa", float(int(time.time()))  # not rounded once more on the way
     for number, seconds in enumerate((2, 6, 4)):
         inputs = f"[[{number}.5]]"
         subject.answer(

@@ -12,7 +12,7 @@ import pytest
 
 from serinus.core.home import Home
 from serinus.core.keys import log_token
-from serinus.predictions import DeltaPredictionLog
+from serinus.predictions import DeltaPredictionLog, process
 from serinus.predictions import __main__ as delta_main
 from serinus.predictions.intake import listener as intake
 
@@ -128,7 +128,7 @@ def test_the_socket_is_open_to_its_owner_alone(collector, home) -> None:
 
 
 def test_a_second_collector_of_one_home_waits_and_then_refuses(collector, home, monkeypatch) -> None:
-    monkeypatch.setattr(delta_main, "_LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(process, "_LOCK_SECONDS", 0.2)
     assert delta_main.main(["--home", str(home.path)]) == 1
 
 
