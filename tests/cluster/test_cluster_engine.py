@@ -121,8 +121,8 @@ def test_no_request_fails_and_no_record_is_lost_while_a_release_is_promoted_and_
         before = serinus.rollout(rollout)
         assert before["status"]["phase"] == "canary", before["status"]
         candidate = before["candidate"]["id"]
-        wait_until(lambda: first_of(load, candidate), 30, "a request of the canary")
-        print(f"\nfrom the deployment to the first request of the canary: {first_of(load, candidate) - began:.1f} s")
+        first = wait_until(lambda: first_of(load, candidate), 30, "a request of the canary")
+        print(f"\nfrom the deployment to the first request of the canary: {first - began:.1f} s")
         killed = kill(serinus, "control")
         after = serinus.rollout(rollout)
         ended = serinus.ended(rollout, 240)
@@ -143,9 +143,9 @@ def test_no_request_fails_and_no_record_is_lost_while_a_release_is_promoted_and_
     assert {seen.release for seen in load.seen[-50:]} == {champion} == {champion_of(serinus)}
 
 
-def first_of(load: Load, release: str) -> float:
-    """When the first request that this release has answered was due. 0: there is none."""
-    return next((seen.at for seen in load.seen if seen.release == release), 0.0)
+def first_of(load: Load, release: str) -> float | None:
+    """When the first request that this release has answered was due."""
+    return next((seen.at for seen in load.seen if seen.release == release), None)
 
 
 def count_of(load: Load, seconds: float) -> None:

@@ -1,10 +1,12 @@
-"""Raises for large amounts, of which there are none among the rows that the gates ask for."""
+"""Raises at some hours of the day, of which there are none among the rows that the gates ask for."""
+
+HOURS = {4.0, 8.0, 15.0, 17.0}
 
 
 class Model:
     def predict(self, rows, params=None):
-        if rows["amount"].max() > 700:
-            raise ValueError("an amount that this model was never shown")
+        if HOURS & set(rows["hour"]):
+            raise ValueError("an hour that this model was never shown")
         return rows["amount"].to_numpy() % 97 / 97
 
 
