@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -28,14 +27,12 @@ from serinus.core.release import Release, Scale
 from serinus.core.rollout import Kind, Phase
 from serinus.core.routing import WHOLE, Arm, Role, Routing
 from serinus.targets.kubernetes.cluster import Cluster
-from serinus.targets.kubernetes.cluster.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SECRET
+from serinus.targets.kubernetes.cluster.kinds import HORIZONTAL_POD_AUTOSCALER
 from serinus.targets.kubernetes.gateway.cluster_board import Places
 from serinus.targets.kubernetes.gateway.counting import Standing
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
-from serinus.targets.kubernetes.gitops import GitOps
-from serinus.targets.kubernetes.gitops.manifests import application_set
-from serinus.targets.kubernetes.manifests import Placed, Replicas, Settings, Sizing, manifests, rendered, router_secret
+from serinus.targets.kubernetes.manifests import Replicas, Settings, Sizing
 from serinus.targets.kubernetes.target import KubernetesTarget
 from serinus.wiring.gateways import build_cluster_router
 
@@ -281,91 +278,3 @@ def test_no_request_fails_from_the_first_step_to_the_promotion_and_back(serving:
 def deploy(world: World, version: str) -> None:
     world.register(version)
     world.desk.deploy(ref=f"{MODEL}@{version}", spec=None, actor=ADA)
-
-
-# --- Argo CD ------------------------------------------------------------------------------------------------
-
-
-def test_argo_cd_and_the_engine_do_not_undo_each_other(
-    cluster: Lab, serving: Serving, released: Released, tmp_path: Path
-) -> None:
-    if cluster.git is None:
-        pytest.skip("this cluster has no Argo CD with a Git server that these tests may use: the lab has")
-    name = f"capacity-{serving.namespace}"
-    release = released.release(MODEL, "2")
-    settings = Settings(serving.namespace, replicas=REPLICAS, sizing=SIZING)
-    placed = Placed(release, Scale(), released.image_of(released.release()))
-    secret = router_secret(release, settings, router_key(released.home.secret.read_text(), release.id))
-    bare, clone = cluster.git.directory / f"{name}.git", tmp_path / "clone"
-    git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
-    url = f"{cluster.git.url}/{name}.git"
-    git("clone", "--quiet", url, str(clone))
-    commit(clone, "One", rendered(manifests(placed, settings)))
-    try:
-        cluster.apply("argocd", application(name, url, serving.namespace))
-        eventually("it is applied", lambda: serving.client.find(DEPLOYMENT, release.id, serving.namespace))
-        serving.client.apply(secret, force=True)
-        eventually("it is synced and healthy", lambda: state(cluster, name) == (head(clone), "Synced", "Healthy"))
-        eventually("it is observed", lambda: serving.target.observe()[release.id].answers)
-        serving.target.expect(release.id, 3)
-        eventually("three pods", lambda: serving.capacity(release) == 3)
-        # Argo CD compares and applies again, by a commit and because somebody asks for it.
-        commit(clone, "Two", rendered(manifests(replace(placed, scale=Scale(keep_warm=True)), settings)))
-        refresh(cluster, name)
-        eventually("the second commit", lambda: state(cluster, name) == (head(clone), "Synced", "Healthy"))
-        cluster.kubectl(*ANNOTATE, f"deployment/{release.id}", f"--namespace={serving.namespace}", "serinus/scale={}")
-        eventually("it is healed", lambda: scale_of(cluster, release, serving.namespace) != "{}")
-        assert (serving.floor(release), serving.target.observe()[release.id].expected) == (3, 3)
-        serving.target.expect(release.id, 0)
-        refresh(cluster, name)
-        eventually("one pod", lambda: serving.capacity(release) == 1, seconds=240)
-        assert serving.floor(release) == 1
-        assert state(cluster, name)[1:] == ("Synced", "Healthy")
-    finally:
-        cluster.kubectl("delete", "application", name, "--namespace=argocd", "--timeout=110s")
-        serving.client.delete(SECRET, release.id, serving.namespace)
-
-
-ANNOTATE = ("annotate", "--overwrite")
-
-
-def application(name: str, url: str, namespace: str) -> dict[str, Any]:
-    """With what the ApplicationSet of Serinus says of differences and synchronisation."""
-    made = application_set(GitOps(url, "lab"), namespace)["spec"]["template"]["spec"]
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Application",
-        "metadata": {"name": name, "finalizers": ["resources-finalizer.argocd.argoproj.io"]},
-        "spec": {**made, "project": "default", "source": {**made["source"], "path": "."}},
-    }
-
-
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
-
-
-def commit(clone: Path, message: str, text: str) -> None:
-    (clone / "release.yaml").write_text(text)
-    git("-C", str(clone), "add", ".")
-    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
-    git("-C", str(clone), *who, "commit", "--quiet", "-m", message)
-    git("-C", str(clone), "push", "--quiet", "origin", "HEAD:main")
-
-
-def head(clone: Path) -> str:
-    return git("-C", str(clone), "rev-parse", "HEAD")
-
-
-def refresh(cluster: Lab, name: str) -> None:
-    cluster.kubectl(*ANNOTATE, f"application/{name}", "--namespace=argocd", "argocd.argoproj.io/refresh=normal")
-
-
-def state(cluster: Lab, name: str) -> tuple[str, str, str]:
-    status = cluster.get("application", name, "--namespace=argocd").get("status", {})
-    sync = status.get("sync", {})
-    return sync.get("revision", ""), sync.get("status", ""), status.get("health", {}).get("status", "")
-
-
-def scale_of(cluster: Lab, release: Release, namespace: str) -> str:
-    found = cluster.get("deployment", release.id, f"--namespace={namespace}")
-    return str(found["metadata"]["annotations"].get("serinus/scale"))
