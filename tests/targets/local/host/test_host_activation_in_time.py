@@ -45,6 +45,7 @@ class AtZero:
         self.starts = SimpleNamespace(activation_times=ActivationTimes(), crowd=None)
         self.starts.activation_times.recall(0.1, 0.0)
         self.renewable, self.scale = False, Scale()
+        self.most, self.least = 2, 0
 
     def renew(self):
         return False  # it has no worker that could have another scale
