@@ -153,7 +153,8 @@ def test_a_model_reaches_neither_the_log_nor_the_key(ask: Ask, make_artifact: An
 
 
 HANGS = "import time\nopen('here', 'w').close()\ntime.sleep(600)\n"
-PRINTS = "import os\nwhile True:\n    os.write(2, b'x' * 65536)\n"
+# Not as fast as it can, which would reach the limit of its files before anybody looks at what it has printed.
+PRINTS = "import os, time\nwhile True:\n    os.write(2, b'x' * 65536)\n    time.sleep(0.001)\n"
 WRITES = "import os\nfor n in range(1000):\n    open(f'f{n}', 'w').close()\nimport time\ntime.sleep(600)\n"
 EATS = "held = bytearray(2 << 30)\n"
 DIES = "import os\nos.abort()\n"
