@@ -15,7 +15,8 @@ from serinus.predictions.intake.listener import RemoteDoor
 from serinus.predictions.process import collect
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.gateway.names import NAME
-from serinus.targets.kubernetes.settings import ClusterSettings, address_parts
+from serinus.targets.kubernetes.settings import ClusterSettings
+from serinus.targets.kubernetes.settings_values import address_parts
 from serinus.targets.kubernetes.tokens import ClusterWriters
 
 _SETTLE_SECONDS = 2.0

@@ -31,6 +31,8 @@ from serinus.wiring.local import build_disk, build_rescorer, build_store, build_
 from serinus.wiring.place import Place
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from serinus.wiring.office import Office
     from serinus.wiring.renewal import Renewal
 
@@ -62,25 +64,7 @@ def run_control(home: Home, settings: Settings) -> int:
         server.should_exit = True
 
     office = _office(world, place, begin, over)
-    report = Report(
-        world,
-        trouble=lambda: office.told().trouble,
-        processes=lambda: processes(home),
-        addresses={
-            "api": settings.public_url("api"),
-            "envoy": settings.public_url("envoy"),
-            "mlflow": shown(settings.registry),
-        },
-        warnings=lambda: [
-            *_warnings(home, settings, shared=place.leadership is not None),
-            *place.warnings(),
-            *(renewal.warnings() if renewal else ()),
-            *office.told().warnings,
-        ],
-        registry_answers=lambda: office.told().registry_answers,
-        confinement=confinement.level(home),
-        installation=place.fields,
-    )
+    report = _report(home, settings, world, place, office, renewal)
     disk = build_disk(home, settings, world)
     app = create_app(
         home=home,
@@ -99,12 +83,7 @@ def run_control(home: Home, settings: Settings) -> int:
     for name, run in place.loops.items():
         threading.Thread(target=run, args=(stop,), name=name, daemon=True).start()
     threading.Thread(target=disk.run, args=(stop,), name="disk", daemon=True).start()
-    port = settings.ports["api"]
-    config = uvicorn.Config(
-        app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none", log_config=None
-    )
-    config.proxy_headers = False  # There is no proxy in front, and anybody may send these headers.
-    config.timeout_graceful_shutdown = 2  # An open page keeps its event stream forever.
+    config = _server(app, settings)
     deciding = threading.Thread(target=office.run, args=(stop,), name="deciding", daemon=True)
     try:
         with listening(home.api_socket) as local:
@@ -125,6 +104,47 @@ def run_control(home: Home, settings: Settings) -> int:
     if place.leadership is not None:
         os._exit(1 if lost else 0)  # Long work of the former term may be under way in threads, for which Python waits.
     return 0
+
+
+def _report(
+    home: Home, settings: Settings, world: World, place: Place, office: Alone | Office, renewal: Renewal | None
+) -> Report:
+    """Returns what the API and the page show."""
+    return Report(
+        world,
+        trouble=lambda: office.told().trouble,
+        processes=lambda: processes(home),
+        addresses={
+            "api": settings.public_url("api"),
+            "envoy": settings.public_url("envoy"),
+            "mlflow": shown(settings.registry),
+        },
+        warnings=lambda: [
+            *_warnings(home, settings, shared=place.leadership is not None),
+            *place.warnings(),
+            *(renewal.warnings() if renewal else ()),
+            *office.told().warnings,
+        ],
+        registry_answers=lambda: office.told().registry_answers,
+        confinement=confinement.level(home),
+        installation=place.fields,
+    )
+
+
+def _server(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Returns the settings of the API's server."""
+    config = uvicorn.Config(
+        app,
+        host=settings.listen,
+        port=settings.ports["api"],
+        access_log=False,
+        server_header=False,
+        ws="none",
+        log_config=None,
+    )
+    config.proxy_headers = False  # There is no proxy in front, and anybody may send these headers.
+    config.timeout_graceful_shutdown = 2  # An open page keeps its event stream forever.
+    return config
 
 
 def _store(home: Home, settings: Settings) -> SqlStore:

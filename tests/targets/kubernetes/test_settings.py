@@ -12,8 +12,9 @@ from serinus.spec.fields import Described, described
 from serinus.spec.writing import as_yaml
 from serinus.targets.kubernetes.jobs import JobSettings
 from serinus.targets.kubernetes.manifests import Settings
-from serinus.targets.kubernetes.settings import ClusterSettings, address_parts
+from serinus.targets.kubernetes.settings import ClusterSettings
 from serinus.targets.kubernetes.settings_file import load
+from serinus.targets.kubernetes.settings_values import address_parts
 
 DOCS = Path(__file__).parents[3] / "docs" / "kubernetes.md"
 BASE = f"registry.example/serinus/base@sha256:{'0' * 64}"

@@ -5,123 +5,30 @@ Sizes and durations are written as in a ModelDeployment. Relative paths are rela
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, model_validator
 
-from serinus.core.errors import InvalidInput
-from serinus.spec.quantities import Duration, Kind, Size, wrong
+from serinus.spec.quantities import Size
 from serinus.spec.section import Section
 from serinus.targets.kubernetes.images import Place, Reference
 from serinus.targets.kubernetes.jobs import JobSettings
 from serinus.targets.kubernetes.manifests import Collectors, Replicas, Settings, Sizing, Timing
+from serinus.targets.kubernetes.settings_values import (
+    Address,
+    File,
+    Listening,
+    Namespace,
+    Network,
+    Pinned,
+    Repository,
+    Seconds,
+    expected,
+    without_password,
+)
 
 _MIB = 2**20
-
-
-# --- kinds of values --------------------------------------------------------------------------------------
-
-
-DIRECTORY = "directory"
-"""The key in the context of the validation under which the directory of the document is."""
-
-
-def _wrong(expected: str) -> PydanticCustomError:
-    return wrong(Kind("value", expected))
-
-
-def _namespace(text: str) -> str:
-    if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text) is None:
-        raise _wrong("the name of a namespace, in small letters, digits and '-'")
-    return text
-
-
-def _reference(text: str) -> str:
-    try:
-        Reference.parse(text)
-    except InvalidInput as error:
-        raise _wrong(f"an image reference: {error}") from error
-    return text
-
-
-def _pinned(text: str) -> str:
-    try:
-        return str(Reference.parse(text).pinned)
-    except InvalidInput as error:
-        raise _wrong(f"an image reference with a digest: {error}") from error
-
-
-def _repository(text: str) -> str:
-    found = Reference.parse(_reference(text))
-    if found.tag or found.digest:
-        raise _wrong("a repository such as registry.example/serinus, without a tag or a digest")
-    return text
-
-
-def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    bare = ":" not in host or (host.startswith("[") and host.endswith("]"))
-    if not (host and bare and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise _wrong("host:port, such as 192.0.2.10:7443 or [2001:db8::10]:7443")
-    return text
-
-
-def _listening(text: str) -> str:
-    try:
-        ipaddress.ip_address(_address(text).rpartition(":")[0].strip("[]"))
-    except ValueError as error:
-        raise _wrong("an IP address and a port, such as 0.0.0.0:7443") from error
-    return text
-
-
-def _without_password(text: str) -> str:
-    if "://" in text and urlsplit(text).password is not None:
-        raise _wrong("an address without a password, which belongs in the file of `credentials`")
-    return text
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise _wrong("a network as CIDR, such as 192.0.2.0/24") from error
-
-
-def _whole_seconds(value: timedelta) -> timedelta:
-    if value.microseconds:
-        raise _wrong("a duration of whole seconds")
-    return value
-
-
-def _path(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise _wrong("a path")
-    return Path((info.context or {}).get(DIRECTORY, "."), Path(value).expanduser()).absolute()
-
-
-Namespace = Annotated[str, AfterValidator(_namespace)]
-Repository = Annotated[str, AfterValidator(_repository)]
-Pinned = Annotated[str, AfterValidator(_pinned)]
-Address = Annotated[str, AfterValidator(_address)]
-Listening = Annotated[str, AfterValidator(_listening)]
-Network = Annotated[str, AfterValidator(_network)]
-Seconds = Annotated[Duration, AfterValidator(_whole_seconds)]
-File = Annotated[Path, BeforeValidator(_path), Kind("path", "a path")]
-
-
-def address_parts(address: str) -> tuple[str, int]:
-    """Returns the host, without brackets, and the port of an `Address`."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
-# --- the schema -------------------------------------------------------------------------------------------
 
 
 class ImagesSection(Section):
@@ -168,7 +75,7 @@ class ReplicasSection(Section):
     @model_validator(mode="after")
     def _ordered(self) -> ReplicasSection:
         if self.least > self.most:
-            raise _wrong("`least` to be at most `most`")
+            raise expected("`least` to be at most `most`")
         return self
 
 
@@ -208,7 +115,7 @@ class TimingSection(Section):
     @model_validator(mode="after")
     def _ordered(self) -> TimingSection:
         if self.startup >= self.progress:
-            raise _wrong("`startup` to be shorter than `progress`")
+            raise expected("`startup` to be shorter than `progress`")
         return self
 
 
@@ -293,7 +200,7 @@ class GatewaysSection(Section):
     @model_validator(mode="after")
     def _certified(self) -> GatewaysSection:
         if self.client_certificates and self.tls_secret is None:
-            raise _wrong("`tls_secret` beside `client_certificates`")
+            raise expected("`tls_secret` beside `client_certificates`")
         return self
 
 
@@ -357,7 +264,7 @@ class ArgoCdSection(Section):
 class FleetSection(Section):
     """The Git server that has the fleet repository."""
 
-    remote: Annotated[str, AfterValidator(_without_password)] = Field(
+    remote: Annotated[str, AfterValidator(without_password)] = Field(
         min_length=1,
         description="Address of the repository, without a password. Others may push to it as well.",
     )
@@ -403,7 +310,7 @@ class ClusterSettings(Section):
     @model_validator(mode="after")
     def _one_certificate(self) -> ClusterSettings:
         if self.control is not None and self.collectors.certificate is None:
-            raise _wrong("`collectors.certificate` beside `control`: each home would make one of its own")
+            raise expected("`collectors.certificate` beside `control`: each home would make one of its own")
         return self
 
     @property

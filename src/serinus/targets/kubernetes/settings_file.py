@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 
 from serinus.core.errors import InvalidInput
 from serinus.spec.document import Document, Problem, dotted, read
-from serinus.targets.kubernetes.settings import DIRECTORY, ClusterSettings
+from serinus.targets.kubernetes.settings import ClusterSettings
+from serinus.targets.kubernetes.settings_values import DIRECTORY
 
 
 def load(file: Path) -> ClusterSettings:
