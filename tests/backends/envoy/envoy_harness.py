@@ -231,4 +231,5 @@ def release_of(name: str, model: str = "fraud") -> Release:
 
 
 def routing(*arms: Arm, **changes: Any) -> Routing:
-    return Routing(**{"model": "fraud", "arms": arms, "split": "s1", "salt": "r1", "timeout_ms": 1000, **changes})
+    """Its time limit is longer than a busy machine takes."""
+    return Routing(**{"model": "fraud", "arms": arms, "split": "s1", "salt": "r1", "timeout_ms": 10_000, **changes})

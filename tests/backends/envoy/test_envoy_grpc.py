@@ -84,7 +84,7 @@ def test_a_release_is_told_the_same_as_over_http(caller: Caller) -> None:
     assert (told["x-serinus-split"], told["x-serinus-role"]) == ("s1", "champion")
     assert (told["x-entity-id"], told["x-request-id"]) == ("card-7", "r-1")
     assert float(told["x-serinus-start"]) > 1e9
-    assert told["x-envoy-expected-rq-timeout-ms"] == "1000"
+    assert told["x-envoy-expected-rq-timeout-ms"] == "10000"
 
 
 def test_a_malformed_request_id_is_replaced(caller: Caller) -> None:

@@ -24,7 +24,7 @@ def test_a_release_is_told_split_role_start_and_time_limit(served: Proxy) -> Non
     assert headers["x-serinus-split"] == "s1"
     assert headers["x-serinus-role"] == "champion"
     assert before - 0.01 <= float(headers["x-serinus-start"]) <= time.time()
-    assert headers["x-envoy-expected-rq-timeout-ms"] == "1000"
+    assert headers["x-envoy-expected-rq-timeout-ms"] == "10000"
     assert headers["x-serinus-router"] == router_key(served.home.secret.read_text(), CHAMPION)
 
 
@@ -61,7 +61,7 @@ def test_a_caller_cannot_steer_serinus_or_envoy(served: Proxy) -> None:
     headers = served.ask(**sent).json()["headers"]
     assert not {"mine", "60000", "9"} & set(headers.values())
     assert not {"x-serinus-release", "x-serinus-fallback", "x-api-key"} & headers.keys()
-    assert headers["x-envoy-expected-rq-timeout-ms"] == "1000"
+    assert headers["x-envoy-expected-rq-timeout-ms"] == "10000"
 
 
 @pytest.mark.parametrize("sent", ["7", "a.b_c:d-e", "x" * 128])
@@ -258,7 +258,7 @@ def test_a_release_that_hangs_is_a_504_after_the_time_limit_and_is_logged(served
     assert answer.json() == {"error": "the model did not answer within its time limit"}
     [line] = wait_until(served.local_answers, 2)
     assert before - 0.01 <= line.pop("t") <= time.time()
-    assert 140 < line.pop("ms") < 1_000
+    assert 140 < line.pop("ms") <= 1_000 * (time.time() - before)
     assert line.pop("prediction") == answer.headers["x-serinus-prediction-id"]
     assert line == {
         "id": "r-1",

@@ -242,7 +242,8 @@ class Gateways:
         return self
 
     def pods(self) -> Sequence[Pod]:
-        return [Pod(one.name, one.uid, one.ready(), one.going, ours=True) for one in self.all]
+        # As the kubelet: one look that fails does not make a pod unready.
+        return [Pod(one.name, one.uid, one.ready() or one.ready(), one.going, ours=True) for one in self.all]
 
     def trace(self) -> object:
         """What is another one whenever routes were written for an Envoy. Clusters go by themselves after a while."""

@@ -31,7 +31,9 @@ def published(gateways: Gateways) -> Wanted:
 
 def splits(gateways: Gateways) -> set[str]:
     """That requests are told, by any gateway."""
-    return {gateways.ask().json()["headers"]["x-serinus-split"] for _ in range(4)}
+    answers = [gateways.ask() for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200] * 4, [answer.text for answer in answers]
+    return {answer.json()["headers"]["x-serinus-split"] for answer in answers}
 
 
 def next_split(gateways: Gateways, split: str = "s2") -> Routing:
