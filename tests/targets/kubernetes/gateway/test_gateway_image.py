@@ -15,8 +15,9 @@ import registries
 
 import serinus
 from serinus.core.home import Home
-from serinus.targets.kubernetes.gateway.image import LOCK, code
+from serinus.targets.kubernetes.gateway.image import IMAGE
 from serinus.targets.kubernetes.images import Place, Reference, debian
+from serinus.targets.kubernetes.images.programs import code
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
 from serinus.wiring.gateways import push_gateway_image
 
@@ -63,7 +64,7 @@ def test_the_image_has_what_a_gateway_runs_and_is_made_once(tmp_path: Path, host
 
 
 def test_what_runs_in_a_gateway_needs_no_package_that_is_not_in_its_image() -> None:
-    locked = {line.partition("==")[0] for line in LOCK.read_text().splitlines() if "==" in line}
+    locked = {line.partition("==")[0] for line in IMAGE.lock.read_text().splitlines() if "==" in line}
     there = {re.sub(r"[-_.]+", "-", name).lower() for name in locked} | {"serinus", "serinus-runtime"}
     assert "lightkube" in there
     program = f"""
