@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ _HINT = "`deploy/chart/serinus/values.yaml` describes all of them."
 def objects(file: Path, namespace: str) -> Sequence[Manifest]:
     """Returns what is installed into `namespace`, by the values in `file`. Raises InvalidInput, which names all
     mistakes in them."""
+    if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace) is None:
+        raise InvalidInput("--namespace is not the name of a namespace, in small letters, digits and '-'.")
     values = load_as(Values, file, _TITLE, _HINT)
     settings = settings_of(values.config, namespace, values.replicas, git=False)
     try:  # What contradicts each other, which otherwise the pods would find.
@@ -42,9 +45,9 @@ def objects(file: Path, namespace: str) -> Sequence[Manifest]:
     return manifests(values, namespace)
 
 
-def text(file: Path, namespace: str) -> str:
-    """Returns the same as YAML."""
-    return rendered(objects(file, namespace))
+def text(found: Sequence[Manifest]) -> str:
+    """Returns the objects as YAML."""
+    return rendered(found)
 
 
 def apply_by(file: Path, namespace: str, kubeconfig: Path, context: str | None, say: Callable[[str], None]) -> None:

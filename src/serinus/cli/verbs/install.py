@@ -67,7 +67,8 @@ def install(
         at.out.json({"image": str(reference)}) if at.out.as_json else at.out.line(str(reference))
         return
     if dry_run:
-        print(control_plane.text(values, namespace), end="")
+        found = control_plane.objects(values, namespace)
+        at.out.json(found) if at.out.as_json else print(control_plane.text(found), end="")
         return
     control_plane.apply_by(values, namespace, kubeconfig or _kubeconfig(), of_file, say)
     if not at.out.as_json:
