@@ -143,11 +143,11 @@ def _forget_this_machine(target: Path, programs: Collection[str]) -> None:
             record.unlink()  # The cache of uv has it under another name.
             with record.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(sorted(kept))
-    kept = {name: target / f".{name}" for name in programs if (target / "bin" / name).is_file()}
-    for name, aside in kept.items():
+    staying = {name: target / f".{name}" for name in programs if (target / "bin" / name).is_file()}
+    for name, aside in staying.items():
         (target / "bin" / name).rename(aside)
     shutil.rmtree(target / "bin", ignore_errors=True)
-    for name, aside in kept.items():
+    for name, aside in staying.items():
         (target / "bin").mkdir(exist_ok=True)
         aside.rename(target / "bin" / name)
     (target / ".lock").unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
@@ -41,18 +41,20 @@ def _without(section: type[Section], *names: str, **changed: Any) -> Any:
     return found
 
 
-_Collectors = _without(cluster.CollectorsSection, "listen", "addresses", "certificate")
-_Gateways = _without(cluster.GatewaysSection, "namespace", "python", "probes")
-_Images = _without(cluster.ImagesSection, "interpreters")
-_Fleet = _without(cluster.FleetSection, "credentials")
-Cluster = _without(
-    ClusterSettings,
-    *("kubeconfig", "context", "control_planes", "control"),
-    images=(_Images, ...),
-    gateways=(_Gateways, _Gateways()),
-    collectors=(_Collectors, _Collectors()),
-    fleet=(_Fleet | None, Field(default=None, description=ClusterSettings.model_fields["fleet"].description)),
-)
+if TYPE_CHECKING:
+    Cluster: TypeAlias = Any  # It is made of other sections when the module is imported.
+else:
+    _Gateways = _without(cluster.GatewaysSection, "namespace", "python", "probes")
+    _Collectors = _without(cluster.CollectorsSection, "listen", "addresses", "certificate")
+    _Fleet = _without(cluster.FleetSection, "credentials")
+    Cluster = _without(
+        ClusterSettings,
+        *("kubeconfig", "context", "control_planes", "control"),
+        images=(_without(cluster.ImagesSection, "interpreters"), ...),
+        gateways=(_Gateways, _Gateways()),
+        collectors=(_Collectors, _Collectors()),
+        fleet=(_Fleet | None, Field(default=None, description=ClusterSettings.model_fields["fleet"].description)),
+    )
 """The settings of a cluster, without what follows from where the control plane runs."""
 
 
@@ -80,7 +82,7 @@ def _web(text: str) -> str:
 class Config(Section):
     """What the control plane is told. A change restarts its pods."""
 
-    cluster: Cluster = Field(  # type: ignore[valid-type]  # made of ClusterSettings
+    cluster: Cluster = Field(
         description="The settings of the cluster, see docs/kubernetes.md. What follows from where the control plane "
         "runs is not among them."
     )
@@ -207,7 +209,7 @@ Draft = _without(Values, image=(Pinned | None, None))
 def settings_of(config: Config, namespace: str, replicas: int, *, git: bool) -> dict[str, Any]:
     """The settings of the cluster as a control plane in `namespace` reads them. `git`: whether there are credentials
     for the fleet repository."""
-    found: dict[str, Any] = config.cluster.model_dump(mode="json", by_alias=True, exclude_none=True)  # type: ignore[attr-defined]
+    found: dict[str, Any] = config.cluster.model_dump(mode="json", by_alias=True, exclude_none=True)
     certificate = {"chain": "tls.crt", "key": "tls.key", "authority": "ca.crt"}
     found["gateways"]["namespace"] = namespace
     found["collectors"] |= {
