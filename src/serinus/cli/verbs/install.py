@@ -59,6 +59,9 @@ def install(
       serinus install values.yaml --dry-run
       serinus install values.yaml --namespace serinus
     """
+    from serinus.targets.local.supervisor import extras
+
+    extras.check_cluster()
     from serinus.wiring import control_plane
 
     say = at.out.aside

@@ -2,7 +2,8 @@
 templates of the chart as well: what they do with a value is written down as an expression of Helm.
 
 A manifest holds a symbol as a value of its own, or as a part of a text. Nothing is computed of one but what this module
-has a function for, so that no template can say something else than the manifest.
+has a function for, so that no template can say something else than the manifest. Whatever else is done with one raises
+TypeError when the chart is made.
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ class Symbol:
 
     def __str__(self) -> str:
         return self._source.token(self._expression)
+
+    def __bool__(self) -> bool:
+        raise TypeError("A template cannot depend on a value in this way: see `choice` and `Part.when`.")
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("A template cannot compare values.")
+
+    __hash__ = object.__hash__
 
 
 class Symbols:

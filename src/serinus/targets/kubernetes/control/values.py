@@ -147,7 +147,7 @@ class Secrets(Section):
     variables: str = Field(
         default="serinus-variables",
         description="Variables of the processes: PGPASSWORD, MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD or "
-        "MLFLOW_TRACKING_TOKEN, AWS_ACCESS_KEY_ID and others of AWS. Optional.",
+        "MLFLOW_TRACKING_TOKEN, AWS_ACCESS_KEY_ID and others of AWS, UV_DEFAULT_INDEX and others of uv. Optional.",
     )
 
 
