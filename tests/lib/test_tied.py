@@ -340,3 +340,12 @@ def test_whatever_else_starts_a_process_has_it_end_with_itself() -> None:
         if _STARTS.search(file.read_text()) or re.search(r"^\s*os\.fork\(|= os\.fork\(", file.read_text(), re.MULTILINE)
     }
     assert found == {*OUTLIVING, "lib/guardian.py"}
+
+
+def test_a_command_finds_the_libraries_of_an_interpreter_that_was_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guardian could not start otherwise."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/python/lib")
+    monkeypatch.setenv("TOKEN", "secret")
+    done = tied.run(["env"], env={"LANG": "C"}, timeout=SECONDS)
+    assert set(done.stdout.decode().split()) >= {"LANG=C", "LD_LIBRARY_PATH=/opt/python/lib"}
+    assert b"TOKEN" not in done.stdout

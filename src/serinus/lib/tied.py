@@ -22,6 +22,8 @@ from serinus.lib import guardian
 
 _GUARDIAN = Path(guardian.__file__)
 _Stream = int | IO[bytes] | None
+_OF_THE_LOADER = "LD_LIBRARY_PATH"
+"""Without it an interpreter that was moved may not find its own library, and the guardian is this interpreter."""
 
 
 class Tied:
@@ -86,8 +88,11 @@ def start(
     """Starts `command` in a session of its own. Parameters that are not described here are those of `subprocess.Popen`.
 
     `prepare` is called with its pid before it runs, to put limits on it. `first` is the signal that it gets two seconds
-    before SIGKILL, when this process has ended or ends it. Raises OSError where it cannot be started.
+    before SIGKILL, when this process has ended or ends it. `LD_LIBRARY_PATH` is inherited whatever `env` says. Raises
+    OSError where it cannot be started.
     """
+    if env is not None and _OF_THE_LOADER in os.environ:
+        env = {_OF_THE_LOADER: os.environ[_OF_THE_LOADER], **env}
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs:

@@ -11,10 +11,10 @@ from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.ports import Leadership
 from serinus.targets.kubernetes.cluster import Cluster
-from serinus.targets.kubernetes.gateway import image
 from serinus.targets.kubernetes.gateway.cluster_board import ClusterBoard, Places
+from serinus.targets.kubernetes.gateway.image import IMAGE
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
-from serinus.targets.kubernetes.images import Place, Reference
+from serinus.targets.kubernetes.images import Place, Reference, programs
 from serinus.targets.kubernetes.images.registry import Registry
 
 _GLIBC = "2.31"
@@ -38,7 +38,7 @@ def push_gateway_image(
     say: Callable[[str], None] = lambda _: None,
 ) -> Reference:
     """The image of gateways with the installation of Python at `prefix`, for the first platform of `place`. Errors as
-    of `image.push`."""
+    of `programs.push`."""
     install = partial(UvPackages(home.environments).install_lock, glibc=_GLIBC)
     platform = place.platforms[0]
-    return image.push(registry, place, prefix, install, home.images, platform, say)
+    return programs.push(IMAGE, registry, place, prefix, install, home.images, platform, say)

@@ -86,8 +86,17 @@ def gateway_settings(chosen: ClusterSettings, image: str, python: str, authority
     )
 
 
-def check_rights(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> None:
-    """Tries everything without changing anything, so that all missing rights are named at once. Raises Refused."""
+_OTHERWISE = (
+    "Grant them to the user of the kubeconfig, or have an administrator install gateways and set "
+    "`gateways.install: false`."
+)
+
+
+def check_rights(
+    cluster: Cluster, manifests: Sequence[Mapping[str, Any]], what: str = "gateways", hint: str = _OTHERWISE
+) -> None:
+    """Tries everything without changing anything, so that all missing rights are named at once. `what` the manifests
+    are of, in words. Raises Refused."""
     missing = []
     for manifest in manifests:
         try:
@@ -96,9 +105,8 @@ def check_rights(cluster: Cluster, manifests: Sequence[Mapping[str, Any]]) -> No
             missing.append(error.message)
     if missing:
         raise Refused(
-            "Rights are missing to install gateways:\n" + "\n".join(f"- {one}" for one in dict.fromkeys(missing)),
-            hint="Grant them to the user of the kubeconfig, or have an administrator install gateways and set "
-            "`gateways.install: false`.",
+            f"Rights are missing to install {what}:\n" + "\n".join(f"- {one}" for one in dict.fromkeys(missing)),
+            hint=hint,
         )
 
 

@@ -100,9 +100,11 @@ class UvPackages:
         target: Path,
         say: Callable[[str], None],
         glibc: str = _GLIBC,
+        programs: Collection[str] = (),
     ) -> None:
         """Installs the packages in `lock`, each file by its hash, for `platform` into the directory `target`. `glibc`
-        is the oldest version that the image has. Raises NoWheel and Unavailable."""
+        is the oldest version that the image has. `programs` are those in `bin/` that are kept, which must not be
+        scripts. Raises NoWheel and Unavailable."""
         with (
             tempfile.TemporaryDirectory(prefix="serinus-") as scratch,
             tempfile.NamedTemporaryFile("w", suffix=".txt", dir=scratch) as options,  # 0600: it may hold credentials
@@ -118,7 +120,7 @@ class UvPackages:
                 "--only-binary", ":all:", "--require-hashes", "--index-strategy", "unsafe-best-match",
                 "--link-mode", "hardlink", "--requirements", options.name, "--requirements", lock, say=say,
             )  # fmt: skip
-        _forget_this_machine(target)
+        _forget_this_machine(target, programs)
 
     def _directory(self, environment: str) -> Path:
         if not _DIGEST.fullmatch(environment):
@@ -126,9 +128,10 @@ class UvPackages:
         return self._environments / environment
 
 
-def _forget_this_machine(target: Path) -> None:
+def _forget_this_machine(target: Path, programs: Collection[str]) -> None:
     """Removes what depends on the place and the time of the installation: scripts, which name the interpreter that uv
-    was given and which nothing that serves runs, and records of the packages' origin."""
+    was given and which nothing that serves runs, and records of the packages' origin. `programs` are no scripts, and
+    stay."""
     for package in target.glob("*.dist-info"):
         gone = {f"{package.name}/{name}" for name in _OF_THIS_MACHINE}
         for name in _OF_THIS_MACHINE:
@@ -140,7 +143,13 @@ def _forget_this_machine(target: Path) -> None:
             record.unlink()  # The cache of uv has it under another name.
             with record.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(sorted(kept))
+    staying = {name: target / f".{name}" for name in programs if (target / "bin" / name).is_file()}
+    for name, aside in staying.items():
+        (target / "bin" / name).rename(aside)
     shutil.rmtree(target / "bin", ignore_errors=True)
+    for name, aside in staying.items():
+        (target / "bin").mkdir(exist_ok=True)
+        aside.rename(target / "bin" / name)
     (target / ".lock").unlink(missing_ok=True)
 
 

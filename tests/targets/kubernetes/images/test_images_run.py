@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from serinus.core.home import Home
 from serinus.core.release import Release, Requirements, ServingSettings
 from serinus.targets.kubernetes.images import Place, Reference, debian
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registry
+from serinus.wiring.control_plane import push_control_image
 from serinus.wiring.images import build_images
 
 pytestmark = pytest.mark.slow
@@ -83,8 +85,9 @@ def unpacked(reference: Reference, root: Path) -> Any:
     def get(path: str) -> httpx.Response:
         return httpx.get(f"{url}/{path}", headers=headers).raise_for_status()
 
-    (one,) = get(f"manifests/{reference.digest}").json()["manifests"]
-    manifest = get(f"manifests/{one['digest']}").json()
+    manifest = get(f"manifests/{reference.digest}").json()
+    for one in manifest.get("manifests", ()):  # An index, of one platform.
+        manifest = get(f"manifests/{one['digest']}").json()
     for layer in manifest["layers"]:
         content = get(f"blobs/{layer['digest']}").content
         subprocess.run(["tar", "-xz", "--no-same-owner", "-C", root], input=content, check=True)
@@ -136,3 +139,50 @@ def test_python_starts_and_imports_the_packages_of_the_environment(
         "outside": [],
         "numpy": f"/opt/environment/lib/python{version}/site-packages/numpy/__init__.py",
     }
+
+
+CONTROL = """
+import json, subprocess, sys
+from importlib.metadata import version
+import cryptography.x509, deltalake, polars, psycopg, uv
+import serinus.wiring.cluster, serinus.wiring.control, serinus.wiring.installing
+def said(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout + done.stderr).strip()
+print(json.dumps({
+    "created": said("git", "init", "--bare", "--quiet", "--template=", "/tmp/fleet"),
+    "https": said("git", "ls-remote", "https://127.0.0.1:1/fleet.git"),
+    "uv": said(uv.find_uv_bin(), "--version").split()[0],
+    "version": version("serinus"),
+    "prefix": sys.base_prefix,
+}))
+"""
+
+
+def test_the_image_of_the_control_plane_runs_its_programs(
+    registry_server: str, debian_base: Reference, unshare: list[str], tmp_path: Path
+) -> None:
+    """On Debian's base with git: git speaks HTTPS, uv is found, and what the processes import is there."""
+    registry = Registry(registry_server, DockerConfig(tmp_path))
+    base = debian.push(registry, "run/control-base", git=True)
+    assert base.digest != debian_base.digest
+    place = Place(Reference(registry_server, "run"), base)
+    reference = push_control_image(lambda _: registry, place, Path(sys.base_prefix), lambda _: None)
+    config = unpacked(reference, tmp_path / "root")["config"]
+    environment = dict(one.partition("=")[::2] for one in config["Env"]) | {"HOME": "/tmp", "TMPDIR": "/tmp"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*unshare, tmp_path / "root", *command], env=environment, capture_output=True, text=True, timeout=170
+        )
+
+    done = run(config["Entrypoint"][0], "-P", "-c", CONTROL)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert "Failed to connect to 127.0.0.1 port 1" in told.pop("https")
+    assert told == {"created": "", "uv": "uv", "version": version("serinus"), "prefix": "/opt/python"}
+
+    environment |= {"SERINUS_NAMESPACE": "serinus", "SERINUS_REPLICAS": "2"}
+    done = run(*config["Entrypoint"], "--config", "/tmp/config.yaml", "--disk", "/tmp")
+    assert done.returncode == 1
+    assert "/tmp/config.yaml, cannot be read: No such file" in done.stderr

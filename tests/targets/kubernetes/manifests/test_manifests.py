@@ -114,14 +114,23 @@ def test_a_pod_reaches_collectors_and_nothing_else() -> None:
     assert "egress" not in of_kind("NetworkPolicy")["spec"]
     policy = of_kind("NetworkPolicy", how=Settings(gateways="serinus-system", collectors=COLLECTORS))["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    peers = [rule["to"] for rule in policy["egress"]]
+    *rules, _ = policy["egress"]  # The last one is about names.
+    peers = [rule["to"] for rule in rules]
     namespace = {"matchLabels": {"kubernetes.io/metadata.name": "serinus-system"}}
     assert peers == [
         [{"ipBlock": {"cidr": "10.0.0.9/32"}}],
         [{"ipBlock": {"cidr": "fd00::9/128"}}],
         [{"podSelector": {"matchLabels": {"serinus/role": "control"}}, "namespaceSelector": namespace}],
     ]
-    assert {rule["ports"][0]["port"] for rule in policy["egress"]} == {7443}
+    assert {rule["ports"][0]["port"] for rule in rules} == {7443}
+
+
+def test_a_pod_that_is_told_names_of_collectors_may_look_them_up() -> None:
+    by_address = replace(COLLECTORS, addresses=("10.0.0.9:7443",))
+    for collectors, ports in ((by_address, []), (COLLECTORS, [(53, "UDP"), (53, "TCP")])):
+        spec = of_kind("NetworkPolicy", how=Settings(gateways="serinus-system", collectors=collectors))["spec"]
+        found = [(one["port"], one["protocol"]) for rule in spec["egress"] for one in rule["ports"]]
+        assert [one for one in found if one != (7443, "TCP")] == ports
 
 
 @pytest.mark.parametrize(

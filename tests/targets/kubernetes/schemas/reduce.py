@@ -22,6 +22,7 @@ KINDS = (
     "api.admissionregistration.v1.ValidatingAdmissionPolicy",
     "api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     "api.apps.v1.Deployment",
+    "api.apps.v1.StatefulSet",
     "api.autoscaling.v2.HorizontalPodAutoscaler",
     "api.batch.v1.Job",
     "api.coordination.v1.Lease",
@@ -31,6 +32,8 @@ KINDS = (
     "api.core.v1.ServiceAccount",
     "api.networking.v1.NetworkPolicy",
     "api.policy.v1.PodDisruptionBudget",
+    "api.rbac.v1.ClusterRole",
+    "api.rbac.v1.ClusterRoleBinding",
     "api.rbac.v1.Role",
     "api.rbac.v1.RoleBinding",
 )

@@ -30,6 +30,12 @@ def test_all_that_is_missing_is_named_with_what_installs_it(nothing: None, tmp_p
     assert "--envoy PATH --mlflow-uri URI" in refused.value.hint
 
 
+def test_what_speaks_to_a_cluster_is_named_with_what_installs_it(nothing: None) -> None:
+    with pytest.raises(Refused, match="lightkube, httpx2 are not installed") as refused:
+        extras.check_cluster()
+    assert refused.value.hint == "`pip install 'serinus[kubernetes]'`."
+
+
 def test_what_the_home_does_not_use_is_not_missed(nothing: None, tmp_path: Path) -> None:
     own = Settings(envoy_binary="/opt/envoy", mlflow_uri="http://mlflow:5000")
     extras.check(own, tmp_path)

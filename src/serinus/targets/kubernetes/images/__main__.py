@@ -3,7 +3,7 @@
     python -m serinus.targets.kubernetes.images 127.0.0.1:5000/serinus/base
 
 The reference that it prints, pinned by its digest, is a base for images of releases. `--root DIR` takes the files of a
-directory in place of Debian's packages.
+directory in place of Debian's packages. With `--git` it is a base for the image of the control plane.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ def main() -> int:
     )
     parser.add_argument("reference", help="registry/name, without a tag")
     parser.add_argument("--root", type=Path, help="a directory with the files, in place of Debian's packages")
+    parser.add_argument("--git", action="store_true", help="with git, for the control plane")
     parser.add_argument("--plain", action="store_true", help="the registry is asked without TLS")
     arguments = parser.parse_args()
     try:
         wanted = Reference.parse(arguments.reference)
         registries = Registries(DockerConfig(), plain=[wanted.registry] if arguments.plain else [])
-        print(debian.push(registries.of(wanted.registry), wanted.repository, arguments.root))
+        print(debian.push(registries.of(wanted.registry), wanted.repository, arguments.root, git=arguments.git))
     except SerinusError as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from serinus.core.errors import Unavailable
@@ -23,6 +23,14 @@ PACKAGES = (
     "libsqlite3-0", "libexpat1", "libuuid1", "libcrypt1", "libtinfo6", "libncursesw6", "libreadline8", "libdb5.3",
     "libgdbm6", "ca-certificates", "tzdata",
 )  # fmt: skip
+GIT = (
+    "git", "libcurl3-gnutls", "libpcre2-8-0", "libbrotli1", "libcom-err2", "libgmp10", "libgnutls30",
+    "libgssapi-krb5-2", "libhogweed6", "libidn2-0", "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0",
+    "libldap-2.5-0", "libnettle8", "libnghttp2-14", "libp11-kit0", "libpsl5", "librtmp1", "libsasl2-2", "libssh2-1",
+    "libtasn1-6", "libunistring2", "libzstd1",
+)  # fmt: skip
+"""What the control plane needs beside that: git, for servers that speak HTTPS. What Serinus asks of it needs no
+Perl."""
 _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 """Links into /usr, as in every Debian since 12."""
 _LEFT_OUT = (
@@ -34,18 +42,20 @@ _LEFT_OUT = (
     "usr/bin",
     "etc/init.d",
 )
+_GIT_PROGRAM = "usr/lib/git-core/git"
 _CERTIFICATES = "usr/share/ca-certificates"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SECONDS = 300.0
 
 
-def push(registry: Registry, repository: str, root: Path | None = None) -> Reference:
+def push(registry: Registry, repository: str, root: Path | None = None, *, git: bool = False) -> Reference:
     """Makes a base image and pushes it to `repository` of `registry`; its reference. `root`: the directory with its
-    files; None: from Debian's packages, which `apt-get` downloads. Raises Unbuildable, Unavailable."""
+    files; None: from Debian's packages, which `apt-get` downloads, with `git` where that is wanted. Raises Unbuildable,
+    Unavailable."""
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     with tempfile.TemporaryDirectory(prefix="serinus-base-") as scratch:
         kept, key = Layers(Path(scratch, "layers")), layers.key("base")
-        found = root or unpack(Path(scratch))
+        found = root or unpack(Path(scratch), (*PACKAGES, *GIT) if git else PACKAGES)
         layer = kept.layer(key, lambda file: layers.write(entries(found), file))
         if not registry.has_blob(repository, layer.digest):
             registry.push_file(repository, layer.digest, kept.file(key))
@@ -58,7 +68,7 @@ def push(registry: Registry, repository: str, root: Path | None = None) -> Refer
     return Reference(registry.name, repository, digest=index.digest)
 
 
-def unpack(directory: Path) -> Path:
+def unpack(directory: Path, packages: Sequence[str] = PACKAGES) -> Path:
     """Downloads the packages with `apt-get`, for this machine's architecture and as it is set up, and unpacks them
     below the empty `directory`; the root of the image. Raises Unavailable: apt-get or dpkg-deb fails."""
     downloads, root = directory / "packages", directory / "root"
@@ -66,7 +76,7 @@ def unpack(directory: Path) -> Path:
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
-    _run(["apt-get", "download", "--quiet=2", *PACKAGES], downloads)
+    _run(["apt-get", "download", "--quiet=2", *packages], downloads)
     for package in sorted(downloads.glob("*.deb")):
         archive = directory / "archive.tar"
         with archive.open("wb") as file:
@@ -90,6 +100,8 @@ def entries(root: Path) -> Iterator[Entry]:
     yield Entry("etc/group", content=f"root:x:0:\nmodel:x:{user}:\n".encode())
     yield Entry("etc/nsswitch.conf", content=b"passwd: files\ngroup: files\nhosts: files dns\n")
     yield trees.directory("tmp", mode=0o1777)
+    if (root / _GIT_PROGRAM).is_file():
+        yield Entry("usr/bin/git", target=f"/{_GIT_PROGRAM}")
     bundle = sorted((root / _CERTIFICATES).rglob("*.crt"), key=os.fsencode)
     if bundle:
         yield Entry("etc/ssl/certs/ca-certificates.crt", content=b"".join(map(Path.read_bytes, bundle)))

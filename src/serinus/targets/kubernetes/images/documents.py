@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from serinus.targets.kubernetes.images import contents
@@ -23,18 +24,35 @@ PORTS = {"http": 8080, "health": 8081}
 Descriptor = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What an image starts that is not one of a release."""
+
+    entrypoint: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
 def descriptor(media_type: str, content: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
 
 
-def config(base: Base, layers: Sequence[Layer], labels: Mapping[str, str], *, shared_library: bool) -> bytes:
+def config(
+    base: Base,
+    layers: Sequence[Layer],
+    labels: Mapping[str, str],
+    *,
+    shared_library: bool,
+    starts: Starts | None = None,
+) -> bytes:
     """The configuration of an image with `layers` on `base`. `shared_library`: whether the interpreter is in a library
-    beside it. Whatever the base starts, and as whom, is not inherited."""
+    beside it. `starts`: None: a release. Whatever the base starts, and as whom, is not inherited."""
     variables = dict(one.partition("=")[::2] for one in base.environment)
     variables.setdefault("PATH", _PATH)
     variables |= {"LANG": "C.UTF-8", "HOME": f"/{contents.SCRATCH}", "TMPDIR": f"/{contents.SCRATCH}"}
     if shared_library:
         variables["LD_LIBRARY_PATH"] = f"/{contents.PYTHON}/lib"
+    if starts is not None:
+        variables |= starts.variables
     return _json(
         {
             **base.platform,
@@ -42,7 +60,7 @@ def config(base: Base, layers: Sequence[Layer], labels: Mapping[str, str], *, sh
                 "User": f"{contents.USER}:{contents.USER}",
                 "ExposedPorts": {f"{port}/tcp": {} for port in PORTS.values()},
                 "Env": [f"{name}={value}" for name, value in variables.items()],
-                "Entrypoint": list(contents.ENTRYPOINT),
+                "Entrypoint": list(starts.entrypoint if starts else contents.ENTRYPOINT),
                 "WorkingDir": f"/{contents.SCRATCH}",
                 "Labels": {**base.labels, **labels},
                 "StopSignal": "SIGTERM",

@@ -12,6 +12,11 @@ DIRECTORY = "/var/run/serinus/collectors"
 AUTHORITY_FILE, TOKEN_FILE = "authority.pem", "token"
 OBJECT = "serinus-collectors"
 """The ConfigMap with the certificate of the collectors' authority."""
+_NAME_SERVERS = [
+    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+    {"ipBlock": {"cidr": "169.254.20.10/32"}},
+]
+"""Where names are looked up: the cluster's own servers, and the cache that Kubernetes offers on each node."""
 _TOKEN_SECONDS = 3600
 """The lifetime of a token. The kubelet renews it before it expires."""
 
@@ -38,12 +43,16 @@ def mount() -> dict[str, Any]:
 
 def egress(collectors: Collectors, namespace: str, control: str) -> list[dict[str, Any]]:
     """Returns the rules of a NetworkPolicy in `namespace` for the way to the collectors. An address that is a name
-    stands for the pods of the control plane in the namespace `control`."""
-    rules = []
+    stands for the pods of the control plane in the namespace `control`, and has to be looked up."""
+    rules: list[dict[str, Any]] = []
     for address in collectors.addresses:
         host, _, port = address.rpartition(":")
         peer = _peer(host.strip("[]"), namespace, control)
         rules.append({"ports": [{"port": int(port), "protocol": "TCP"}], "to": [peer]})
+    if any("podSelector" in rule["to"][0] for rule in rules):
+        rules.append(
+            {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")], "to": _NAME_SERVERS}
+        )
     return rules
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -28,9 +29,20 @@ def check(settings: Settings, beside: Path | None = None) -> None:
         missing.append("lightkube")
     if missing:
         raise Refused(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            _not_installed(missing),
             hint=f"`pip install 'serinus[{'local' if settings.serves else 'local,kubernetes'}]'`{_otherwise(missing)}.",
         )
+
+
+def check_cluster() -> None:
+    """Raises Refused where what speaks to a cluster is not installed."""
+    missing = [name for name in ("lightkube", "httpx2") if not _installed(name)]
+    if missing:
+        raise Refused(_not_installed(missing), hint="`pip install 'serinus[kubernetes]'`.")
+
+
+def _not_installed(missing: Sequence[str]) -> str:
+    return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
 
 
 def _otherwise(missing: list[str]) -> str:
