@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import object_stores
+import one_thread  # noqa: F401  it sets variables
 import pytest
 from databases import new_database
 

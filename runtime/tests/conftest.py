@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import one_thread  # noqa: F401  it sets variables
 import pytest
 from pods import ALIKE, RunningPod, environment_of
 

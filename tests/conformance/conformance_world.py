@@ -23,6 +23,7 @@ from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.routing import WHOLE, Arm, Role, Routing
+from serinus.lib.plain_http import NO_TLS
 
 RUNTIME = Path(__file__).parents[2] / "runtime" / "src"
 # These models do without MLflow, which takes seconds to import.
@@ -104,7 +105,7 @@ def envoy(home: Home, port: int) -> Iterator[EnvoyRouter]:
 
     def answers() -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{port}/v2/health/live").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/v2/health/live", verify=NO_TLS).status_code == 200
         return False
 
     try:

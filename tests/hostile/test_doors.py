@@ -46,7 +46,7 @@ def server(serinus: Attacked) -> Iterator[tuple[Path, list[bytes]]]:
     with socketserver.ThreadingUnixStreamServer(str(path), _Runs) as listening:
         listening.asked = []  # type: ignore[attr-defined]
         path.chmod(0o600)
-        thread = threading.Thread(target=listening.serve_forever)
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
         thread.start()
         yield path, listening.asked  # type: ignore[attr-defined]
         listening.shutdown()

@@ -45,7 +45,7 @@ def index(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
     handler = partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.asked = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}", tmp_path, server.asked  # type: ignore[attr-defined]
         server.shutdown()

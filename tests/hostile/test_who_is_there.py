@@ -92,7 +92,7 @@ class _Listens(http.server.BaseHTTPRequestHandler):
 def listening() -> Iterator[Any]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Listens) as server:
         server.seen = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server
         server.shutdown()

@@ -19,6 +19,7 @@ from waiting import free_port, wait_until
 
 from serinus.core.home import Home
 from serinus.lib import authority
+from serinus.lib.plain_http import NO_TLS
 from serinus.targets.local.supervisor import settings as supervisor_settings
 from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.settings import Settings
@@ -67,7 +68,8 @@ class ControlPlane:
 
     def get(self, path: str) -> Any:
         headers = {"Authorization": f"Bearer {self.home.token.read_text()}"}
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10).raise_for_status().json()
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx.get(url, headers=headers, timeout=10, verify=NO_TLS).raise_for_status().json()
 
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()

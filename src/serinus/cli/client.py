@@ -14,6 +14,7 @@ from serinus.cli.local import LocalTransport
 from serinus.cli.trust import refusal, trusting
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, Unavailable
 from serinus.core.home import Home
+from serinus.lib.plain_http import NO_TLS
 
 _ERRORS: Mapping[int, type[SerinusError]] = {
     HTTPStatus.UNAUTHORIZED: Forbidden,
@@ -50,7 +51,7 @@ class Client:
         self._silent = f"Serinus is not running in {home.path}" if home else f"Serinus does not answer at {self.base}"
         # A proxy must not be used for addresses of this machine.
         outside = host.hostname not in _LOOPBACK
-        verify = trusting(ca) if host.scheme == "https" and home is None else True
+        verify = trusting(ca) if host.scheme == "https" and home is None else NO_TLS
         self._http = httpx.Client(
             base_url=self.base, headers=headers, timeout=SECONDS, trust_env=outside, transport=transport, verify=verify
         )

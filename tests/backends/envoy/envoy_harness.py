@@ -23,6 +23,7 @@ from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
 from serinus.core.release import Release, ServingSettings
 from serinus.core.routing import Arm, Role, Routing
+from serinus.lib.plain_http import NO_TLS
 
 
 class Releases:
@@ -152,7 +153,7 @@ class Proxy:
         self.settings = settings
         prepare(self.home, port=self.port, **settings)
         self.router = EnvoyRouter(self.home, admin_socket(self.home), drain=0.3)
-        self.client = httpx.Client(base_url=self.url, timeout=10)
+        self.client = httpx.Client(base_url=self.url, timeout=10, verify=NO_TLS)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Proxy:
@@ -205,7 +206,8 @@ class Proxy:
     @contextmanager
     def probing(self, address: str, release: str) -> Iterator[httpx.Client]:
         """A client of what `EnvoyRouter.probe` has returned for `release`."""
-        with httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://probe", timeout=10) as client:
+        transport = httpx.HTTPTransport(uds=address, verify=NO_TLS)
+        with httpx.Client(transport=transport, base_url="http://probe", timeout=10) as client:
             yield client
 
     def local_answers(self) -> list[dict[str, Any]]:
@@ -221,7 +223,7 @@ class Proxy:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/v2/health/live").status_code == 200
+            return httpx.get(f"{self.url}/v2/health/live", verify=NO_TLS).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -19,6 +19,7 @@ from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
 from serinus.core.routing import Role
 from serinus.lib.files import update
+from serinus.lib.plain_http import NO_TLS
 
 CHAMPION = "fraud-1-aaaaaa"
 CANARY = "fraud-2-bbbbbb"
@@ -26,7 +27,7 @@ CANARY = "fraud-2-bbbbbb"
 
 def known_clusters(proxy: Proxy) -> set[str]:
     """As Envoy says, beside the one by which it asks itself."""
-    with httpx.Client(transport=httpx.HTTPTransport(uds=admin_socket(proxy.home))) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=admin_socket(proxy.home), verify=NO_TLS)) as client:
         return {line.split("::")[0] for line in client.get("http://envoy/clusters").text.splitlines()} - {"own"}
 
 

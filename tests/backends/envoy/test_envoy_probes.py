@@ -15,6 +15,7 @@ from serinus.backends.envoy import EnvoyRouter, admin_socket
 from serinus.backends.envoy.names import probe_socket
 from serinus.core.errors import Unavailable
 from serinus.core.keys import router_key
+from serinus.lib.plain_http import NO_TLS
 from serinus.targets.asking.grpc_calls import TARGET, framed, outputs_of
 
 CANDIDATE = "fraud-2-bbbbbb"
@@ -36,7 +37,7 @@ def probe(proxy: Proxy, timeout_ms: int = PATIENT) -> None:
 
 
 def through(proxy: Proxy) -> httpx.Client:
-    transport = httpx.HTTPTransport(uds=str(probe_socket(proxy.home)))
+    transport = httpx.HTTPTransport(uds=str(probe_socket(proxy.home)), verify=NO_TLS)
     return httpx.Client(transport=transport, base_url="http://probe", timeout=10)
 
 

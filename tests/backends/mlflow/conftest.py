@@ -21,6 +21,7 @@ from waiting import free_port, wait_until
 
 from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.core.home import Home
+from serinus.lib.plain_http import NO_TLS
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def _no_models_and_aliases_are_left(request: pytest.FixtureRequest) -> Iterator[
     if "mlflow_server" not in request.fixturenames:
         return
     uri = request.getfixturevalue("mlflow_server").uri
-    with httpx.Client(base_url=f"{uri}/api/2.0/mlflow/registered-models", auth=("serinus", PASSWORD)) as client:
+    url = f"{uri}/api/2.0/mlflow/registered-models"
+    with httpx.Client(base_url=url, auth=("serinus", PASSWORD), verify=NO_TLS) as client:
         found = client.get("/search").raise_for_status().json()["registered_models"]
         for name in {model["name"] for model in found} - {"card-fraud", "constant"}:
             client.request("DELETE", "/delete", json={"name": name}).raise_for_status()

@@ -77,7 +77,7 @@ def admin() -> Any:
             """Quiet."""
 
     server = HTTPServer(("127.0.0.1", 0), Admin)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     server.asked, server.on_reopen = asked, on_reopen  # type: ignore[attr-defined]
     server.address = f"127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]

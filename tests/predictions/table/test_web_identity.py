@@ -49,7 +49,7 @@ def asked(
     served.load_cert_chain(*authority.issue().written(tmp_path))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = served.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     (tmp_path / "token").write_text(TOKEN)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -8,6 +8,7 @@ import httpx
 
 from serinus.backends.envoy.names import CALLERS, PROBES, ROUTES, STAT_PREFIX, Json
 from serinus.core.errors import Unavailable
+from serinus.lib.plain_http import NO_TLS
 
 CLUSTERS = "cluster_manager.cds"
 """The statistics of the subscription to clusters."""
@@ -35,7 +36,7 @@ class Admin:
 
     def __init__(self, address: str) -> None:
         over_tcp = address.startswith("http://")
-        transport = httpx.HTTPTransport(uds=None if over_tcp else address)
+        transport = httpx.HTTPTransport(uds=None if over_tcp else address, verify=NO_TLS)
         base = address if over_tcp else "http://envoy"
         self._client = httpx.Client(transport=transport, base_url=base, timeout=5.0, trust_env=False)
         self._address = address

@@ -16,6 +16,7 @@ from serinus.backends.envoy import hot_restart
 from serinus.backends.envoy.names import STAT_PREFIX
 from serinus.backends.envoy.starting import admin_socket
 from serinus.core.home import Home
+from serinus.lib.plain_http import NO_TLS
 
 _UNDER_WAY = rf"^http\.{STAT_PREFIX}\.downstream_rq_active$"
 _POLL = 0.02
@@ -32,7 +33,8 @@ def drain(admin: str, linger: float = 0.0) -> None:
     `admin` is the path of the admin socket. For `linger` seconds new callers are still answered, because some may not
     have learned yet that they should go elsewhere. The caller limits the time. Raises httpx.HTTPError.
     """
-    with httpx.Client(transport=httpx.HTTPTransport(uds=admin), base_url="http://envoy", timeout=5.0) as client:
+    transport = httpx.HTTPTransport(uds=admin, verify=NO_TLS)
+    with httpx.Client(transport=transport, base_url="http://envoy", timeout=5.0) as client:
         # The first request has every answer close its connection. Draining alone would spread that over minutes.
         for path, pause in (("/healthcheck/fail", linger), ("/drain_listeners", 0.0)):
             client.post(path).raise_for_status()

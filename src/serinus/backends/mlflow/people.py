@@ -16,6 +16,7 @@ import httpx
 from serinus.core.errors import Unavailable
 from serinus.core.home import MLFLOW_USERNAME
 from serinus.core.people import Access
+from serinus.lib.plain_http import NO_TLS
 
 _TOKEN = "srn_"
 _KNOWN_FOR = 2.0
@@ -41,8 +42,8 @@ class People:
 
     def __init__(self, password: str, api: Path | None = None, host: str = "127.0.0.1") -> None:
         self._password = password.encode()
-        transport = httpx.AsyncHTTPTransport(uds=str(api), retries=1) if api else None
-        self._api = httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=_PATIENCE)
+        transport = httpx.AsyncHTTPTransport(uds=str(api), retries=1, verify=NO_TLS) if api else None
+        self._api = httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=_PATIENCE, verify=NO_TLS)
         self._asks = api is not None
         self._known: dict[bytes, tuple[float, Person | None]] = {}
 

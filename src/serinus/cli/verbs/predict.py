@@ -80,10 +80,12 @@ def _ask(
     import httpx
 
     from serinus.cli.trust import refusal
+    from serinus.lib.plain_http import NO_TLS
 
     url = f"{envoy}/v2/models/{part(model)}/infer"
+    verify = context or NO_TLS
     try:
-        answer = httpx.post(url, json=body, headers=dict(headers), timeout=60, trust_env=False, verify=context or True)
+        answer = httpx.post(url, json=body, headers=dict(headers), timeout=60, trust_env=False, verify=verify)
     except httpx.HTTPError as error:
         if why := refusal(error):
             raise Unavailable(

@@ -20,6 +20,7 @@ from serinus.backends.envoy import admin_socket, bootstrap, configure
 from serinus.core.home import Home
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.routing import Arm, Role
+from serinus.lib.plain_http import NO_TLS
 from serinus.targets.kubernetes.gateway.agent import Agent
 from serinus.targets.kubernetes.gateway.board import Board, GatewayBoard, Stale, Stored
 from serinus.targets.kubernetes.gateway.counting import Pod, Report
@@ -137,7 +138,7 @@ class Gateway:
         for needed in (self.home.path, self.home.sockets, self.home.envoy):
             needed.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.port, self.probe_port = free_port(), free_port()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10, verify=NO_TLS)
         self.going = False
         self.connect = connect
         self._process: subprocess.Popen[bytes] | None = None
@@ -187,7 +188,7 @@ class Gateway:
 
     def clusters(self) -> Mapping[str, Sequence[str]]:
         """Release -> the addresses that Envoy has for it, as it says."""
-        with httpx.Client(transport=httpx.HTTPTransport(uds=admin_socket(self.home))) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=admin_socket(self.home), verify=NO_TLS)) as client:
             dump = client.get("http://envoy/clusters?format=json").json()
         return {
             one["name"]: sorted(_text(host["address"]) for host in one.get("host_statuses", ()))
@@ -264,7 +265,7 @@ class Gateways:
     @contextmanager
     def probing(self, address: str, release: str) -> Iterator[httpx.Client]:
         shown = {ROUTER_HEADER: key_of(release)}
-        with httpx.Client(base_url=f"http://{address}", headers=shown, timeout=10) as client:
+        with httpx.Client(base_url=f"http://{address}", headers=shown, timeout=10, verify=NO_TLS) as client:
             yield client
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class TokenServer:
         self.refresh_token = secrets.token_hex(16)
         self.exchanged = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         self.settings = {
             "realm": f"http://127.0.0.1:{self._server.server_port}/token",

@@ -21,6 +21,7 @@ import pytest
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare, starting, xds
 from serinus.backends.envoy.hot_restart import memory
 from serinus.core.routing import Arm, Role, Routing
+from serinus.lib.plain_http import NO_TLS
 from serinus.targets.local.supervisor import ports
 from serinus.targets.local.supervisor.settings import Settings
 
@@ -53,7 +54,8 @@ class Envoy:
     def answers(self):
         assert self.process.poll() is None, (self.home.logs / "envoy.log").read_text()
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/v2/health/live", trust_env=False).status_code == 200
+            url = f"http://127.0.0.1:{self.port}/v2/health/live"
+            return httpx.get(url, trust_env=False, verify=NO_TLS).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -63,7 +65,7 @@ class Envoy:
 
     def hidden(self):
         """What it has counted, over all releases."""
-        transport = httpx.HTTPTransport(uds=str(admin_socket(self.home)))
+        transport = httpx.HTTPTransport(uds=str(admin_socket(self.home)), verify=NO_TLS)
         with httpx.Client(transport=transport, base_url="http://envoy") as admin:
             text = admin.get("/stats", params={"filter": rf"^cluster\.still.*\.({'|'.join(HIDDEN)})$"}).text
         counts = [line.rpartition(" ") for line in text.splitlines()]

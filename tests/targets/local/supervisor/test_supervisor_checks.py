@@ -23,7 +23,7 @@ class Answers:
         self.by_path: dict[str, Any] = {}
         handler = type("Handler", (_Handler,), {"answers": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self._thread.start()
 
     @property

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.lib.plain_http import NO_TLS
 from serinus.predictions.status import is_waiting
 from serinus.resources import SilentModel
 from serinus.targets.local.supervisor import tls
@@ -38,7 +39,7 @@ class Check:
 def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
     """Returns the checks of all processes on this machine."""
     context = tls.own_context(home) if settings.tls_files else None
-    client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
+    client = httpx.Client(timeout=2, trust_env=False, verify=context or NO_TLS)
     found = [
         Check("collector", "prediction log", partial(_collects, home)),
         Check("control", "api", partial(_api_answers, client, home, settings)),
@@ -110,7 +111,7 @@ class Silent:
 def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
     """Returns the models whose champion does not answer, and is not scaled to zero. Raises Unavailable where the API
     does not answer."""
-    verify = tls.own_context(home) if settings.tls_files else True
+    verify = tls.own_context(home) if settings.tls_files else NO_TLS
     try:
         headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
         with httpx.Client(timeout=5, trust_env=False, verify=verify, headers=headers) as client:
@@ -137,7 +138,7 @@ def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
 
 def _speaks(path: Path) -> bool:
     """Whether a socket answers HTTP with any status. The process has then also adopted what the one before has left."""
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=NO_TLS), timeout=2) as client:
         return _ok(client, "http://host/")
 
 
