@@ -54,7 +54,7 @@ ARGUMENTS = {
     ("token", "revoke"): ["ci", "--yes"],
 }
 LOCAL = {
-    *(("env",), ("up",), ("down",), ("unit",), ("install",), ("backup",), ("restore",), ("replay",)),
+    *(("env",), ("up",), ("down",), ("unit",), ("install",), ("backup",), ("restore",), ("replay",), ("plan",)),
     *(("outcomes", "import"), ("token", "reset")),
 }
 

@@ -24,8 +24,8 @@ confirms it, and is required where there is no terminal.
 | exit code | meaning |
 |---|---|
 | 0 | Done. For `deploy` and `rollback`: promoted, or there was nothing to do. |
-| 1 | Refused or failed. For `deploy`: aborted by a gate, the judge or a person. For `diff`: something would change. |
-| 2 | Wrong usage: an option, a name or a file is not valid. For `diff`: any failure. |
+| 1 | Refused or failed. `deploy`: aborted by a gate, the judge or a person. `diff`: a difference. `plan`: a mistake. |
+| 2 | Wrong usage: an option, a name or a file is not valid. For `diff` and `plan`: any failure. |
 | 130 | Interrupted by Ctrl-C. A rollout that was being watched continues. |
 
 | variable | meaning |

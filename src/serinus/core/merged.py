@@ -18,6 +18,19 @@ class MergedFile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedFile:
+    """A file of a model as a change that is not merged yet would leave it."""
+
+    model: str
+    kind: MergedFile
+    path: str
+    text: str | None
+    """The content. None: the file is deleted."""
+    unreadable: str = ""
+    """Why the content cannot be read. Empty: it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """A file of a model as a person has changed it, by the last commit that did."""
 

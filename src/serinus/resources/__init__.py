@@ -53,6 +53,7 @@ from serinus.resources.people import (
     Revoked,
     Token,
 )
+from serinus.resources.plans import MergePlan, PlannedChange
 from serinus.resources.records import AuditChain, LogLines
 from serinus.resources.releases import ShownRelease
 from serinus.resources.rollouts import (
@@ -116,6 +117,7 @@ __all__ = [
     "LoginCode",
     "LoginRequest",
     "Me",
+    "MergePlan",
     "Message",
     "Metric",
     "MetricProgress",
@@ -131,6 +133,7 @@ __all__ = [
     "OutcomeWeek",
     "OutcomesReceived",
     "OutcomesTaken",
+    "PlannedChange",
     "PolicyRequest",
     "Process",
     "Progress",

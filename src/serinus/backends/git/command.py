@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serinus.core.errors import SerinusError, Unavailable
@@ -49,14 +49,25 @@ class Git:
         """Creates an empty bare repository at `path`, which must not exist or be an empty directory."""
         cls._run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path))
 
+    @classmethod
+    def in_checkout(cls, directory: Path, *arguments: str, given: bytes = b"") -> bytes:
+        """Runs git in a directory of a person's checkout, by their configuration, and returns its output.
+
+        Their configuration says which directories of other users are trusted. Raises GitFailed and Unavailable, as
+        `run` does.
+        """
+        return cls._run("-C", str(directory), *arguments, given=given, env=_environment_of_a_person())
+
     @staticmethod
-    def _run(*arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS) -> bytes:
+    def _run(
+        *arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS, env: Mapping[str, str] | None = None
+    ) -> bytes:
         options = [part for setting in _SETTINGS for part in ("-c", setting)]
         try:
             done = tied.run(
                 ["git", *options, *arguments],
                 given=given,
-                env=_environment(),
+                env=_environment() if env is None else env,
                 timeout=timeout,
                 first=signal.SIGTERM,  # by which it removes the locks that it holds
             )
@@ -83,10 +94,19 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _environment_of_a_person() -> dict[str, str]:
+    own = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+    return {
+        **{name: value for name, value in _environment().items() if name not in own},
+        **{name: os.environ[name] for name in own if name in os.environ},
+        "GIT_OPTIONAL_LOCKS": "0",  # It only reads.
+    }
+
+
 def _verb(arguments: Sequence[str]) -> str:
     words = iter(arguments)
     for word in words:
-        if word == "-c":
+        if word in ("-c", "-C"):
             next(words, "")
         elif not word.startswith("-"):
             return word

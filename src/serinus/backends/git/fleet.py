@@ -52,28 +52,28 @@ class GitFleet:
 
     def read(self, model: str) -> str | None:
         found = self.repository.show(spec_file(model))
-        return found if found is not None else self.repository.show(_former_spec_path(model))
+        return found if found is not None else self.repository.show(former_spec_file(model))
 
     def write(self, model: str, text: str, *, who: str, why: str) -> str:
-        files = {_former_spec_path(model): None, spec_file(model): text}
+        files = {former_spec_file(model): None, spec_file(model): text}
         return self.repository.commit(lambda _: files, f"Set the ModelDeployment of {model}", who=who, why=why)
 
     def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
         text = yaml.safe_dump(dict(live), sort_keys=False, allow_unicode=True)
         version = f" {live['version']}" if "version" in live else ""
         summary = f"Retire {model}" if "retired" in live else f"Make {model}{version} live"
-        path = _live_path(model)
+        path = live_file(model)
         return self.repository.commit(lambda _: {path: text}, summary, who=who, why=why)
 
     def live(self, model: str) -> Mapping[str, Any] | None:
-        text = self.repository.show(_live_path(model))
+        text = self.repository.show(live_file(model))
         if text is None:
             return None
         try:
             found = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise Refused(
-                f"{_live_path(model)} in {self.repository.path} is not YAML.", hint="Revert its last commit."
+                f"{live_file(model)} in {self.repository.path} is not YAML.", hint="Revert its last commit."
             ) from error
         return found if isinstance(found, dict) else None
 
@@ -126,7 +126,7 @@ class GitFleet:
         if self.repository.head() is None:
             return []
         form = "--format=%H%x00%aI%x00%an%x00%s%x00%b"
-        paths = (spec_file(model), _former_spec_path(model), _live_path(model))
+        paths = (spec_file(model), former_spec_file(model), live_file(model))
         out = self.repository.ask("log", "-z", form, f"--max-count={limit}", BRANCH, "--", *paths)
         fields = out.decode(errors="replace").split("\0")
         rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
@@ -136,10 +136,10 @@ class GitFleet:
         ]
 
 
-def _former_spec_path(model: str) -> str:
+def former_spec_file(model: str) -> str:
     """Returns the path at which earlier versions kept the ModelDeployment. It is still read."""
     return f"models/{checked(model)}.yaml"
 
 
-def _live_path(model: str) -> str:
+def live_file(model: str) -> str:
     return f"live/{checked(model)}.yaml"

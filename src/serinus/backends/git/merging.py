@@ -42,7 +42,7 @@ def merged_between(repository: Repository, since: str, head: str, *, reviewed: b
     return [
         _merged(repository, path, commit, reviewed)
         for path, commit in sorted(found.items())
-        if _of(path) is not None and not _is_ours(commit) and not _is_moved(repository, path)
+        if file_of(path) is not None and not _is_ours(commit) and not _is_moved(repository, path)
     ]
 
 
@@ -69,7 +69,7 @@ def _commit(fields: Sequence[str]) -> _Commit:
     return _Commit(commit, parents.split(), (author, address), (committer, mailbox), summary)
 
 
-def _of(path: str) -> tuple[str, MergedFile] | None:
+def file_of(path: str) -> tuple[str, MergedFile] | None:
     """The model of a file, and which file it is. None: it is of no model."""
     found = _FILE.fullmatch(path)
     model = next(filter(None, found.groups()), "") if found is not None else ""
@@ -80,7 +80,7 @@ def _of(path: str) -> tuple[str, MergedFile] | None:
 
 def _is_moved(repository: Repository, path: str) -> bool:
     """Whether it is the former file of a model that has a file at the present path."""
-    of = _of(path)
+    of = file_of(path)
     assert of is not None
     model, kind = of
     return kind is MergedFile.SPEC and path != spec_file(model) and repository.has(spec_file(model))
@@ -91,7 +91,7 @@ def _is_ours(commit: _Commit) -> bool:
 
 
 def _merged(repository: Repository, path: str, commit: _Commit, reviewed: bool) -> Merged:
-    of = _of(path)
+    of = file_of(path)
     assert of is not None
     model, kind = of
     author, approver = _people(repository, commit)

@@ -68,15 +68,7 @@ class Repository:
 
     def show(self, path: str) -> str | None:
         """Returns the text of a file. None: there is none. Raises Refused where it is too large, and Unavailable."""
-        listed = [] if self.head() is None else self.ask("ls-tree", "--long", BRANCH, "--", path).split(maxsplit=4)
-        if not listed:
-            return None
-        size = listed[3]  # The fields are mode, type, name, size and path.
-        if not size.isdigit() or int(size) > LONGEST:
-            raise Refused(
-                f"{path} in {self.path} is not a file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit."
-            )
-        return self.ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
+        return None if self.head() is None else text_of(self.ask, BRANCH, path, self.path)
 
     def has(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -331,6 +323,23 @@ class Repository:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > 3600:
                     left.unlink()
+
+
+def text_of(ask: Callable[..., bytes], revision: str, path: str, where: Path) -> str | None:
+    """Returns the text of a file in a revision of the repository at `where`, which `ask` asks. None: there is none.
+    Raises Refused where it is too large, and what `ask` raises."""
+    listed = ask("ls-tree", "--long", revision, "--", path).split(maxsplit=4)
+    if not listed:
+        return None
+    size = listed[3]  # The fields are mode, type, name, size and path.
+    if not size.isdigit() or int(size) > LONGEST:
+        raise too_large(path, where)
+    return ask("cat-file", "blob", f"{revision}:{path}").decode(errors="replace")
+
+
+def too_large(path: str, where: Path) -> Refused:
+    """Returns the error for a file that is not read."""
+    return Refused(f"{path} in {where} is not a file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit.")
 
 
 def _fast_import(ref: str, changes: Mapping[str, str | None], message: str, who: str, head: str | None) -> bytes:

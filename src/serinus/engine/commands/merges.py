@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import yaml
-
-from serinus import spec as specs
-from serinus.core.errors import InvalidInput, NotFound, Refused, Unavailable
+from serinus.core.errors import NotFound, Refused, Unavailable
 from serinus.core.merged import Merged, MergedFile
 from serinus.core.people import Actor
 from serinus.core.rollout import Order, Rollout
 from serinus.delivery import CHALLENGER
 from serinus.engine.commands.deployments import Deployments
 from serinus.engine.commands.withdrawals import Withdrawals
+from serinus.engine.merged_files import release_in, spec_in
 from serinus.engine.world import World
 
 
@@ -50,17 +48,12 @@ class Merges:
 
     def _deploy(self, merged: Merged, why: str) -> None:
         model = merged.model
-        if merged.text is None:
-            raise Refused(
-                f"{merged.path} was deleted, and {model} stays as it is",
-                hint=f"`serinus retire {model}` takes it out of service; `git revert` brings the file back.",
-            )
-        specs.load(merged.text, source=merged.path, model=model)  # Before a version is looked for.
+        text, _ = spec_in(model, merged.path, merged.text)  # Before a version is looked for.
         ref = f"{model}@{self._version(model)}"
         self._audit(merged, "deploy", ref, why)
         self._deployments.deploy(
             ref=ref,
-            spec=merged.text,
+            spec=text,
             actor=merged.author,
             why=why,
             supersede=True,
@@ -82,7 +75,7 @@ class Merges:
 
     def _roll_back(self, merged: Merged, why: str) -> None:
         """What is live was reverted to what was live before."""
-        release = _release_of(merged)
+        release = release_in(merged.path, merged.text or "")
         state = self._world.store.model(merged.model)
         if state.champion is not None and state.champion.id != release:
             self._audit(merged, "rollback", f"{merged.model} to {release}", why)
@@ -90,19 +83,3 @@ class Merges:
 
     def _audit(self, merged: Merged, act: str, what: str, why: str) -> None:
         self._world.store.audit(merged.author, act, what, why, {"commit": merged.commit}, self._world.clock.now())
-
-
-def _release_of(merged: Merged) -> str:
-    try:
-        found = yaml.safe_load(merged.text or "")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        raise InvalidInput(f"{merged.path}{line} is not YAML.", hint="Serinus writes it again.") from error
-    release = found.get("release") if isinstance(found, dict) else None
-    if not isinstance(release, str) or "retired" in found:
-        raise InvalidInput(
-            f"{merged.path} names no release that could be live.",
-            hint="Revert a commit of Serinus to roll back; everything else Serinus writes again.",
-        )
-    return release
