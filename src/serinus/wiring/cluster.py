@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from serinus.wiring.gitops import build_applier, build_fleet
 from serinus.wiring.images import build_images
 from serinus.wiring.jobs import build_cluster_ask, build_cluster_rescorer, build_cluster_trials
 from serinus.wiring.kept_images import KeptImages
+from serinus.wiring.known_routing import known_routing, lost_keys
 from serinus.wiring.kubernetes import build_target
 from serinus.wiring.place import Place
 from serinus.wiring.sharing import build_leadership, name_of
@@ -75,8 +77,16 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
     target = build_target(home, cluster, manifests, kept, partial(measured_bytes, store, manifests.sizing), applier)
     places = Places(chosen.gateway_namespace, chosen.namespace)
     probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
-    router = build_cluster_router(read, places, secret, probes, leadership)
-    watch = Watch({"the cluster": _observed(target), "the gateways": _gateways(router)})
+    known = partial(known_routing, store, chosen.namespace)
+    router = build_cluster_router(read, places, secret, probes, leadership, known)
+    asks_keys = chosen.gateways.api_keys != "none"
+    watch = Watch(
+        {
+            "the cluster": _observed(target),
+            "the gateways": _gateways(router),
+            **({"the keys of callers": _keys(router, store)} if asks_keys else {}),
+        }
+    )
 
     def close() -> None:
         target.close()
@@ -88,7 +98,7 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
         router=router,
         scorer=ClusterScorer(Services(read), target.release_at, partial(router_key, secret)),
         fleet=fleet,
-        asks_keys=chosen.gateways.api_keys != "none",
+        asks_keys=asks_keys,
         fields=_fields(chosen),
         trials=build_cluster_trials(home, cluster, chosen.jobs, images),
         rescorer=build_cluster_rescorer(home, cluster, chosen.jobs, images),
@@ -137,9 +147,13 @@ class Watch:
 def _observed(target: KubernetesTarget) -> Callable[[], Sequence[str]]:
     def look() -> Sequence[str]:
         target.observe()
-        return ()
+        return target.warnings()
 
     return look
+
+
+def _keys(router: ClusterRouter, store: Store) -> Callable[[], Sequence[str]]:
+    return lambda: lost_keys(store, router.callers(), datetime.now(UTC))
 
 
 def _gateways(router: ClusterRouter) -> Callable[[], Sequence[str]]:

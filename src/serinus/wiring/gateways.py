@@ -13,6 +13,7 @@ from serinus.core.ports import Leadership
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.gateway.cluster_board import ClusterBoard, Places
 from serinus.targets.kubernetes.gateway.image import IMAGE
+from serinus.targets.kubernetes.gateway.publication import Wanted
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
 from serinus.targets.kubernetes.images import Place, Reference, programs
 from serinus.targets.kubernetes.images.registry import Registry
@@ -22,12 +23,18 @@ _GLIBC = "2.31"
 
 
 def build_cluster_router(
-    cluster: Cluster, places: Places, secret: str, probes: str, leadership: Leadership | None = None
+    cluster: Cluster,
+    places: Places,
+    secret: str,
+    probes: str,
+    leadership: Leadership | None = None,
+    known: Callable[[], Wanted] = Wanted,
 ) -> ClusterRouter:
     """`secret`: the content of `Home.secret`. `probes`: `host:port` of the Service of probes, as the control plane
-    reaches it. `leadership`: where there are several control planes. Nothing is asked here."""
+    reaches it. `leadership`: where there are several control planes. `known`: see `ClusterRouter`. Nothing is asked
+    here."""
     board = ClusterBoard(cluster, places)
-    return ClusterRouter(board, lambda release: router_key(secret, release), probes, leadership=leadership)
+    return ClusterRouter(board, lambda release: router_key(secret, release), probes, leadership=leadership, known=known)
 
 
 def push_gateway_image(

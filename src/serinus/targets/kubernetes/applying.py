@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from serinus.core.release import Release
 from serinus.targets.kubernetes.cluster import Cluster, Object
-from serinus.targets.kubernetes.cluster.kinds import DEPLOYMENT
+from serinus.targets.kubernetes.cluster.kinds import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+)
 from serinus.targets.kubernetes.manifests import Manifest, object_name
+from serinus.targets.kubernetes.manifests.names import RELEASE_ROLE, ROLE_LABEL
+
+_BESIDE = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET)
+"""What a release has beside its Deployment."""
 
 
 class Applier(Protocol):
@@ -28,6 +39,11 @@ class Applier(Protocol):
     def remove(self, release_id: str) -> bool:
         """Begins to take a release away. Answers whether its Deployment may still be there for a while. Raises
         Unavailable."""
+        ...
+
+    def keep(self, there: Collection[str], /) -> Collection[str]:
+        """Looks after what it has brought. `there`: the names of all Deployments of releases. Returns those of releases
+        that have to be brought again, because objects of them are missing. Raises a SerinusError."""
         ...
 
     def troubles(self) -> Mapping[str, str]:
@@ -56,6 +72,14 @@ class DirectApplier:
         # In the foreground: the Deployment is there until its pods have drained, so that nothing of the same name is
         # placed among them.
         return self._cluster.delete(DEPLOYMENT, object_name(release_id), self._namespace, foreground=True)
+
+    def keep(self, there: Collection[str], /) -> Collection[str]:
+        """Nobody else heals what somebody deletes."""
+        missing: set[str] = set()
+        for kind in _BESIDE if there else ():
+            listed = self._cluster.list(kind, self._namespace, labels={ROLE_LABEL: RELEASE_ROLE}).items
+            missing |= set(there) - {one["metadata"]["name"] for one in listed}
+        return missing
 
     def troubles(self) -> Mapping[str, str]:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,16 +19,17 @@ from serinus.core.placement import Placement
 from serinus.core.release import USUAL, Release, Scale
 from serinus.targets.kubernetes import expecting
 from serinus.targets.kubernetes.applying import Applier, DirectApplier
-from serinus.targets.kubernetes.cluster import CAPACITY_MANAGER, Cluster, Conflict, Mirror, Object
+from serinus.targets.kubernetes.cluster import CAPACITY_MANAGER, Cluster, Mirror, Object
 from serinus.targets.kubernetes.cluster.kinds import (
-    CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
     HORIZONTAL_POD_AUTOSCALER,
     POD,
     POD_METRICS,
 )
+from serinus.targets.kubernetes.distrusting import Distrusted
 from serinus.targets.kubernetes.endpoints import service_of
+from serinus.targets.kubernetes.keeping import Keeping, keep_secrets, keep_shared
 from serinus.targets.kubernetes.manifests import (
     Placed,
     Settings,
@@ -39,7 +40,7 @@ from serinus.targets.kubernetes.manifests import (
     placed,
     router_secret,
 )
-from serinus.targets.kubernetes.manifests.names import PART_OF, RELEASE_ROLE, ROLE_LABEL
+from serinus.targets.kubernetes.manifests.names import RELEASE_ROLE, ROLE_LABEL
 from serinus.targets.kubernetes.manifests.resources import workers_of
 from serinus.targets.kubernetes.observing import Seen, by_release, is_going, placement
 from serinus.targets.kubernetes.placing import Placing, Wish
@@ -48,8 +49,6 @@ from serinus.targets.kubernetes.removing import Removing
 
 log = logging.getLogger(__name__)
 
-DISTRUSTED = "serinus-distrusted"
-"""The ConfigMap that names the releases that are distrusted, also those that are not placed."""
 _RELEASES = {ROLE_LABEL: RELEASE_ROLE}
 _RELEASE = TypeAdapter(Release)
 _FIRST_LISTING = 10.0
@@ -86,14 +85,23 @@ class KubernetesTarget:
         self._image_of, self._holds = image_of, holds
         self._router_key, self._worker_bytes = router_key, worker_bytes
         namespace = settings.namespace
-        self._deployments = Mirror(cluster, DEPLOYMENT, namespace, labels=_RELEASES)
+        self._keeping = Keeping(
+            self._there,
+            {
+                "the certificate of collectors that pods mount": self._keep_authority,
+                "the list of distrusted releases": self._keep_distrusted,
+                "the Secrets of releases": self._keep_secrets,
+                "what was brought of releases": self._keep_brought,
+            },
+        )
+        self._deployments = Mirror(cluster, DEPLOYMENT, namespace, labels=_RELEASES, changed=self._keeping.tell)
         self._pods = Mirror(cluster, POD, namespace, labels=_RELEASES)
         self._autoscalers = Mirror(cluster, HORIZONTAL_POD_AUTOSCALER, namespace, labels=_RELEASES)
         self._warnings = Mirror(cluster, EVENT, namespace, fields={"type": "Warning"})
         self._placing = Placing(self._bring)
         self._applier = applier or DirectApplier(cluster, namespace)
         self._removing = Removing(cluster, namespace, lambda: self._placing.wishes())
-        self._distrusted: frozenset[str] | None = None
+        self._distrusted = Distrusted(cluster, namespace)
         self._lock = threading.Lock()
         self._memory: Mapping[str, int] = {}
         self._measured_at = float("-inf")
@@ -102,12 +110,14 @@ class KubernetesTarget:
             mirror.start()
         self._applier.start()
         self._removing.start()
+        self._keeping.start()
 
     def close(self) -> None:
         """Ends its threads. What is placed goes on."""
         self._placing.close()
         self._applier.close()
         self._removing.close()
+        self._keeping.close()
         for mirror in self._mirrors:
             mirror.close()
 
@@ -150,7 +160,7 @@ class KubernetesTarget:
         """Has it served the long way, now and whenever it is placed. Its pods are replaced by others, which have an
         image with the model's own environment."""
         name = object_name(release_id)
-        self._keep_distrusted(name, release_id)
+        self._distrusted.add(name, release_id)
         wish = self._placing.forget(release_id)
         there = self._there().get(name)
         if wish is not None:
@@ -181,7 +191,7 @@ class KubernetesTarget:
             one = placement(Seen(deployment, pods.get(name, ()), events, memory), of_pod)
             if one is not None:
                 one = expecting.sized(one, autoscalers.get(name), of_pod, self._settings.replicas)
-                long = one.long or name in self._known_distrusted()
+                long = one.long or name in self._distrusted.known()
                 trouble = troubles.get(name, "")
                 found[one.release] = replace(one, long=long, reason=one.reason or trouble, unsettled=trouble)
         for release_id, wish in self._placing.wishes().items():
@@ -199,7 +209,7 @@ class KubernetesTarget:
             wish.reason,
             endpoint=endpoint(release, self._settings.namespace),
             workers=0,
-            long=object_name(release) in self._known_distrusted(),
+            long=object_name(release) in self._distrusted.known(),
             scale=wish.scale,
         )
 
@@ -222,7 +232,7 @@ class KubernetesTarget:
     def _bring(self, wish: Wish) -> None:
         """Raises a SerinusError: the cluster does not run it as it shall."""
         release, name, namespace = wish.release, object_name(wish.release.id), self._settings.namespace
-        long = name in self._read_distrusted()
+        long = name in self._distrusted.read() or placed.LONG in _said(self._deployments.objects().get(name))
         wish.image = wish.image or self._image_of(replace(release, compiled=None) if long else release)
         worker_bytes = self._worker_bytes(release.id)
         made = Placed(release, wish.scale, wish.image, long, worker_bytes, guarded=self._router_key is not None)
@@ -238,23 +248,38 @@ class KubernetesTarget:
                 self._cluster.apply(authority, force=True)
             self._deployments.put(self._applier.bring(release, manifests(made, self._settings)))
 
-    def _known_distrusted(self) -> frozenset[str]:
-        found = self._distrusted
-        return self._read_distrusted() if found is None else found
+    # --- what releases need beside their manifests --------------------------------------------------------
 
-    def _read_distrusted(self) -> frozenset[str]:
-        """Names of objects of releases."""
-        found = self._cluster.find(CONFIG_MAP, DISTRUSTED, self._settings.namespace)
-        self._distrusted = frozenset((found or {}).get("data") or {})
-        return self._distrusted
+    def warnings(self) -> Sequence[str]:
+        """Returns in words what releases need and could not be made, at once."""
+        return self._keeping.troubles()
 
-    def _keep_distrusted(self, name: str, release_id: str) -> None:
-        namespace = self._settings.namespace
-        metadata = {"name": DISTRUSTED, "namespace": namespace, "labels": PART_OF}
-        with suppress(Conflict):  # it is there
-            self._cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-        written = self._cluster.merge(CONFIG_MAP, DISTRUSTED, namespace, {"data": {name: release_id}})
-        self._distrusted = frozenset(written.get("data") or {})
+    def _keep_authority(self, _: Mapping[str, Object]) -> None:
+        if (authority := collectors_authority(self._settings)) is not None:
+            keep_shared(self._cluster, authority)
+
+    def _keep_secrets(self, there: Mapping[str, Object]) -> None:
+        if self._router_key is None:
+            return
+        releases = {name: release for name, one in there.items() if (release := _known_release(one)) is not None}
+        wanted = {
+            name: router_secret(release, self._settings, self._router_key(release.id))
+            for name, release in releases.items()
+        }
+        keep_secrets(self._cluster, self._settings.namespace, wanted)
+
+    def _keep_brought(self, there: Mapping[str, Object]) -> None:
+        for name in self._applier.keep(there.keys()):
+            release = _known_release(there[name])
+            # What was removed meanwhile is not there any more.
+            if release is not None and name in self._there() and release.id not in self._placing.wishes():
+                log.warning("Objects of %s are missing, and it is placed again.", release.id)
+                self._placing.wish(release, placed.scale(_said(there[name])) or USUAL)
+
+    def _keep_distrusted(self, there: Mapping[str, Object]) -> None:
+        """A Deployment that was made for a distrusted release says so, and may be all that is left."""
+        said = {name: placed.release_id(_said(one)) for name, one in there.items() if placed.LONG in _said(one)}
+        self._distrusted.keep({name: release for name, release in said.items() if release})
 
     def _used(self) -> Mapping[str, int]:
         """Bytes of memory by pod; nothing where the cluster does not measure it."""
@@ -288,6 +313,14 @@ def _release(deployment: Object) -> Release:
     """That it was made of; made again at the time of the Deployment, which nothing reads."""
     document: dict[str, Any] = {**placed.document(_said(deployment)), "created_at": datetime.now(UTC)}
     return _RELEASE.validate_python(document)
+
+
+def _known_release(deployment: Object) -> Release | None:
+    """None: it does not say a release as this version of Serinus does."""
+    try:
+        return _release(deployment)
+    except ValueError:
+        return None
 
 
 def _memory(metrics: Object) -> int:

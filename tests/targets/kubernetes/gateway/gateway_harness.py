@@ -26,7 +26,7 @@ from serinus.targets.kubernetes.gateway.board import Board, GatewayBoard, Stale,
 from serinus.targets.kubernetes.gateway.counting import Pod, Report
 from serinus.targets.kubernetes.gateway.instance import Instance, begin
 from serinus.targets.kubernetes.gateway.proxy import command
-from serinus.targets.kubernetes.gateway.publication import Publication
+from serinus.targets.kubernetes.gateway.publication import Publication, Wanted, parse
 from serinus.targets.kubernetes.gateway.router import ClusterRouter, Patience
 from serinus.targets.kubernetes.gateway.slices import members
 
@@ -86,6 +86,34 @@ class MemoryBoard:
 
     def of_gateway(self) -> MemoryGatewayBoard:
         return MemoryGatewayBoard(self, self._followers)
+
+
+class PromptBoard(MemoryBoard):
+    """With one gateway, which runs whatever is published at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_publishing: Callable[[], None] = lambda: None
+        pod = Pod(name="gateway-1", uid="1", ready=True, going=False, ours=True)
+        self.kept_pods = lambda: [pod]
+
+    def publish(self, publication: Publication, revision: str | None) -> Stored:
+        before, self.before_publishing = self.before_publishing, lambda: None
+        before()
+        stored = super().publish(publication, revision)
+        self.kept_reports["gateway-1"] = Report("gateway-1", "1", publication.version, "", "", publication.number)
+        return stored
+
+    @property
+    def splits(self) -> set[str]:
+        assert self.stored is not None
+        return {one.split for one in self.wanted.routes.routings.values()}
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is published."""
+        assert self.stored is not None
+        return parse(self.stored.publication.document).wanted
 
 
 class MemoryGatewayBoard:

@@ -20,7 +20,7 @@ from serinus.targets.kubernetes.gateway.__main__ import arguments
 from serinus.targets.kubernetes.gateway.cluster_board import lease_of, secret_of
 from serinus.targets.kubernetes.gateway.counting import Report
 from serinus.targets.kubernetes.gateway.manifests import all_of, deployment, network_policy, role, service
-from serinus.targets.kubernetes.gateway.publication import first
+from serinus.targets.kubernetes.gateway.publication import Wanted, first
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
 from serinus.targets.kubernetes.manifests import Collectors, Settings
 
@@ -40,7 +40,7 @@ def test_the_manifests_are_those_that_were_read_and_agreed_upon(name: str, setti
 @pytest.mark.parametrize("version_of_kubernetes", VERSIONS)
 def test_every_supported_kubernetes_takes_what_is_written(version_of_kubernetes: str) -> None:
     report = lease_of(Report("gateway-0", "uid-0", "v1"), "serinus-system", datetime.now(UTC))
-    published = secret_of(first(str.upper, 1), "serinus-system", "17")
+    published = secret_of(first(Wanted(), str.upper, 1), "serinus-system", "17")
     for manifest in (*all_of(SETTINGS), *all_of(WITH_TLS), *all_of(RECORDED), report, published):
         assert mistakes(manifest, version_of_kubernetes) == []
 

@@ -112,7 +112,7 @@ def test_documents_of_before_make_room_for_the_one_that_is_wanted() -> None:
 
 def test_more_models_than_fit_are_refused_in_words() -> None:
     with pytest.raises(Unavailable, match="has room for"):
-        first(key_of, 1).superseded("v", b"x" * (publication.LARGEST // 2 + 1), running=())
+        first(Wanted(), key_of, 1).superseded("v", b"x" * (publication.LARGEST // 2 + 1), running=())
 
 
 def test_two_thousand_models_with_a_canary_each_fit() -> None:
@@ -131,4 +131,4 @@ def test_two_thousand_models_with_a_canary_each_fit() -> None:
         routings[model] = Routing(model, arms, f"split-{number}", f"rollout-{number}", 250, 0.5)
     what = Wanted(Routes(routings))
     version, content = render(what, key_of)
-    assert first(key_of, 1).superseded(version, content, running=()).document == content
+    assert first(Wanted(), key_of, 1).superseded(version, content, running=()).document == content

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from gateway_harness import MemoryBoard, key_of
+from gateway_harness import PromptBoard, key_of
 from leaders import Leader
 
 from serinus.core.errors import Superseded, Unavailable
 from serinus.core.routing import WHOLE, Arm, Role, Routing
-from serinus.targets.kubernetes.gateway.board import Stored
 from serinus.targets.kubernetes.gateway.cluster_board import TERM, publication_of, secret_of
-from serinus.targets.kubernetes.gateway.counting import Pod, Report
 from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable, parse
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
-
-
-class PromptBoard(MemoryBoard):
-    """With one gateway, which runs whatever is published at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before_publishing: Callable[[], None] = lambda: None
-        pod = Pod(name="gateway-1", uid="1", ready=True, going=False, ours=True)
-        self.kept_pods = lambda: [pod]
-
-    def publish(self, publication: Publication, revision: str | None) -> Stored:
-        before, self.before_publishing = self.before_publishing, lambda: None
-        before()
-        stored = super().publish(publication, revision)
-        self.kept_reports["gateway-1"] = Report("gateway-1", "1", publication.version, "", "", publication.number)
-        return stored
-
-    @property
-    def splits(self) -> set[str]:
-        assert self.stored is not None
-        return {one.split for one in parse(self.stored.publication.document).wanted.routes.routings.values()}
 
 
 @pytest.fixture

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 import yaml
 from api_server import cluster_of
+from object_server import ObjectServer
 from waiting import wait_until
 
 from serinus.backends.git import GitFleet, Remote
@@ -35,95 +31,15 @@ IMAGE = "registry.example/x@sha256:" + "e" * 64
 GITOPS = GitOps("git://git.example/fleet.git", "east")
 APPLICATION = GITOPS.application(RELEASE.id)
 FOLDER = f"rendered/east/card-fraud/{RELEASE.id}"
-_PATH = re.compile(
-    r"/apis?/(?:[^/]+/)?v[^/]+(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?"
-)
-
-
-class ApiServer:
-    """Keeps objects by plural and name. `refused`: plurals of what may not be patched by a merge."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
-        self.nudges: list[tuple[str, str, str]] = []
-        self.refused: set[str] = set()
-        self._version = 0
-        self._changed = threading.Condition()
-        self.log: list[tuple[int, str, dict[str, Any]]] = []
-
-    def put(self, plural: str, name: str, **content: Any) -> dict[str, Any]:
-        with self._changed:
-            self._version += 1
-            before = self.objects.get((plural, name))
-            metadata = {"uid": f"uid-{plural}-{name}", "managedFields": [{"manager": "serinus"}]}
-            metadata |= content.pop("metadata", {})
-            metadata |= {"name": name, "namespace": "serinus", "resourceVersion": str(self._version)}
-            one = {**(before or {}), **content, "metadata": metadata}
-            self.objects[plural, name] = one
-            self.log.append((self._version, plural, {"type": "MODIFIED" if before else "ADDED", "object": one}))
-            self._changed.notify_all()
-            return one
-
-    def delete(self, plural: str, name: str) -> None:
-        with self._changed:
-            self._version += 1
-            one = self.objects.pop((plural, name))
-            one = {**one, "metadata": {**one["metadata"], "resourceVersion": str(self._version)}}
-            self.log.append((self._version, plural, {"type": "DELETED", "object": one}))
-            self._changed.notify_all()
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        found = _PATH.fullmatch(request.url.path)
-        assert found is not None, request.url.path
-        plural, name = found["plural"], found["name"]
-        if request.method == "GET" and name is None:
-            if request.url.params.get("watch"):
-                since = int(request.url.params["resourceVersion"])
-                return httpx2.Response(200, stream=_Stream(self._events(plural, since)))
-            items = [one for (of, _), one in self.objects.items() if of == plural]
-            return httpx2.Response(200, json={"metadata": {"resourceVersion": str(self._version)}, "items": items})
-        if request.method == "PATCH" and request.headers["content-type"].startswith("application/apply"):
-            document = yaml.safe_load(request.content)
-            return httpx2.Response(200, json=self.put(plural, name, **document))
-        if (plural, name) not in self.objects:
-            return httpx2.Response(404, json=_status(404, "NotFound", {"kind": plural, "name": name}))
-        if request.method == "PATCH":
-            if plural in self.refused:
-                return httpx2.Response(403, json=_status(403, "Forbidden", {}))
-            for key, value in json.loads(request.content)["metadata"]["annotations"].items():
-                self.nudges.append((plural, key, value))
-        if request.method == "DELETE":
-            self.delete(plural, name)
-            return httpx2.Response(200, json=_status(200, "", {}))
-        return httpx2.Response(200, json=self.objects[plural, name])
-
-    def _events(self, plural: str, since: int) -> Iterator[bytes]:
-        with self._changed:
-            self._changed.wait_for(lambda: any(n > since and of == plural for n, of, _ in self.log), 0.3)
-            for number, of, event in list(self.log):
-                if number > since and of == plural:
-                    yield json.dumps(event).encode() + b"\n"
-
-
-class _Stream(httpx2.SyncByteStream):
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._lines
-
-
-def _status(code: int, reason: str, details: Mapping[str, str]) -> dict[str, Any]:
-    return {"kind": "Status", "code": code, "reason": reason, "message": reason, "details": details}
 
 
 @pytest.fixture
-def api() -> ApiServer:
-    return ApiServer()
+def api() -> ObjectServer:
+    return ObjectServer()
 
 
 @pytest.fixture
-def cluster(api: ApiServer) -> Iterator[Cluster]:
+def cluster(api: ObjectServer) -> Iterator[Cluster]:
     client = cluster_of(api)
     yield client
     client.close()
@@ -168,7 +84,7 @@ def told(applier: GitApplier, words: str) -> str:
     return wait_until(lambda: found if words in (found := reason(applier)) else "", what=words)
 
 
-def apply_from_git(server: Path, api: ApiServer) -> None:
+def apply_from_git(server: Path, api: ObjectServer) -> None:
     """As Argo CD does."""
     for path in files(server):
         document = yaml.safe_load(git(server, "show", f"main:{path}"))
@@ -178,7 +94,7 @@ def apply_from_git(server: Path, api: ApiServer) -> None:
 
 
 def test_a_release_is_committed_and_argo_cd_is_told_of_the_commit(
-    applier: GitApplier, api: ApiServer, server: Path
+    applier: GitApplier, api: ObjectServer, server: Path
 ) -> None:
     api.put("applications", APPLICATION, status={"sync": {"status": "OutOfSync"}, "health": {"status": "Missing"}})
     told(applier, f"Argo CD has not applied it yet: {APPLICATION} is OutOfSync, Missing.")
@@ -195,7 +111,7 @@ def test_a_release_is_committed_and_argo_cd_is_told_of_the_commit(
     assert git(server, "rev-parse", "main") == commit
 
 
-def test_a_deployment_of_other_files_is_not_taken_for_it(applier: GitApplier, api: ApiServer, server: Path) -> None:
+def test_a_deployment_of_other_files_is_not_taken_for_it(applier: GitApplier, api: ObjectServer, server: Path) -> None:
     told(applier, "Argo CD has no Application")
     apply_from_git(server, api)
     api.objects["deployments", RELEASE.id]["metadata"]["annotations"]["serinus/rendered"] = "0" * 64
@@ -218,20 +134,20 @@ def test_the_server_that_refuses_is_the_reason_until_it_does_not(
     told(applier, "Argo CD has no Application")
 
 
-def test_why_argo_cd_does_not_apply_it_is_the_reason(applier: GitApplier, api: ApiServer) -> None:
+def test_why_argo_cd_does_not_apply_it_is_the_reason(applier: GitApplier, api: ObjectServer) -> None:
     told(applier, "Argo CD has no Application")
     api.put("applications", APPLICATION, status={"operationState": {"phase": "Failed", "message": "no such kind"}})
     told(applier, "Argo CD cannot apply it: no such kind")
 
 
-def test_why_argo_cd_makes_no_application_is_the_reason(applier: GitApplier, api: ApiServer) -> None:
+def test_why_argo_cd_makes_no_application_is_the_reason(applier: GitApplier, api: ObjectServer) -> None:
     told(applier, "It makes one from what is committed")
     wrong = {"type": "ErrorOccurred", "status": "True", "message": "authentication required"}
     api.put("applicationsets", GITOPS.name, status={"conditions": [wrong]})
     told(applier, "Argo CD reports ErrorOccurred: authentication required")
 
 
-def test_argo_cd_that_may_not_be_told_is_waited_for(applier: GitApplier, api: ApiServer, server: Path) -> None:
+def test_argo_cd_that_may_not_be_told_is_waited_for(applier: GitApplier, api: ObjectServer, server: Path) -> None:
     api.refused.add("applicationsets")
     told(applier, "lack the right to patch applicationsets.argoproj.io 'serinus-east'")
     apply_from_git(server, api)
@@ -253,7 +169,7 @@ def test_what_somebody_takes_away_before_it_is_applied_is_committed_again(
 
 
 def test_a_removed_release_leaves_the_repository_and_argo_cd_is_told(
-    applier: GitApplier, api: ApiServer, server: Path
+    applier: GitApplier, api: ObjectServer, server: Path
 ) -> None:
     told(applier, "Argo CD has no Application")
     applier.remove(RELEASE.id)
@@ -294,7 +210,7 @@ def seen(target: KubernetesTarget, holds: Callable[[Placement | None], object]) 
 
 
 def test_the_router_key_is_applied_directly_and_is_not_in_git(
-    target: KubernetesTarget, api: ApiServer, server: Path
+    target: KubernetesTarget, api: ObjectServer, server: Path
 ) -> None:
     target.place(RELEASE)
     found = seen(target, lambda one: one and "Argo CD has no Application" in one.reason)
@@ -309,7 +225,7 @@ def test_the_router_key_is_applied_directly_and_is_not_in_git(
 
 
 def test_what_argo_cd_says_of_a_release_that_is_there_is_its_reason(
-    target: KubernetesTarget, api: ApiServer, server: Path
+    target: KubernetesTarget, api: ObjectServer, server: Path
 ) -> None:
     target.place(RELEASE)
     seen(target, lambda one: one and "Argo CD has no Application" in one.reason)
@@ -323,7 +239,7 @@ def test_what_argo_cd_says_of_a_release_that_is_there_is_its_reason(
 
 
 def test_a_removed_release_is_not_seen_any_more_and_one_that_is_placed_again_in_time_is(
-    target: KubernetesTarget, api: ApiServer, server: Path
+    target: KubernetesTarget, api: ObjectServer, server: Path
 ) -> None:
     target.place(RELEASE)
     seen(target, lambda one: one and "Argo CD has no Application" in one.reason)

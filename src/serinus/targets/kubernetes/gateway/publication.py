@@ -165,7 +165,7 @@ class Publication:
         return Publication(version, kept, self.number + 1, term)
 
 
-def first(key_of: Callable[[str], str], number: int) -> Publication:
-    """Before anything is routed. `number`: higher than any that may have been used before, such as the time."""
-    version, document = render(Wanted(), key_of)
+def first(wanted: Wanted, key_of: Callable[[str], str], number: int) -> Publication:
+    """Where nothing is published. `number`: higher than any that may have been used before, such as the time."""
+    version, document = render(wanted, key_of)
     return Publication(version, {version: document}, number)

@@ -10,6 +10,7 @@ the change may come into force: the next control plane reads that back, and goes
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from serinus.targets.kubernetes.gateway.publication import (
     render,
 )
 
+log = logging.getLogger(__name__)
+
 _TRIES = 20
 """To publish, where somebody else publishes at the same time."""
 _KEPT = 8
@@ -54,7 +57,8 @@ class ClusterRouter:
 
     `key_of`: release -> its router key. `probes`: `host:port` at which the control plane reaches the gateways' port of
     probes. `leadership`: where there are several control planes; None: this one is alone. What routes raises Superseded
-    where another one decides; keys of callers are admitted and dismissed by any of them.
+    where another one decides; keys of callers are admitted and dismissed by any of them. `known`: what is published
+    where nothing is, and this process has seen nothing: what is known from elsewhere; raises SerinusError.
     """
 
     def __init__(
@@ -64,12 +68,14 @@ class ClusterRouter:
         probes: str,
         patience: Patience | None = None,
         leadership: Leadership | None = None,
+        known: Callable[[], Wanted] = Wanted,
     ) -> None:
         self._board = board
         self._key_of = key_of
         self._probes = probes
         self._patience = patience or Patience()
         self._leadership = leadership
+        self._known = known
         self._lock = threading.RLock()
         self._left_out: dict[str, str] = {}
         """Uid of a pod -> why. Not kept: the next control plane waits for each once more."""
@@ -180,6 +186,11 @@ class ClusterRouter:
         with self._lock:
             self._publish(lambda wanted: wanted)
 
+    def callers(self) -> frozenset[str]:
+        """Returns the names of the callers whose keys are published. Raises Unavailable."""
+        stored = self._stored()
+        return frozenset(self._document(stored, stored.publication.version).wanted.routes.callers)
+
     def gateways(self) -> Sequence[Gateway]:
         """All that there are, whether each counts, and why not. Raises Unavailable."""
         with self._lock:
@@ -283,15 +294,19 @@ class ClusterRouter:
     # --- reading ------------------------------------------------------------------------------------------
 
     def _stored(self) -> Stored:
-        """What is published; where nothing is, what this control plane has seen last, or that nothing is routed. Raises
+        """What is published; where nothing is, what this control plane has seen last, or knows from elsewhere. Raises
         Superseded: nothing is, and another control plane has to publish."""
         while (stored := self._read()) is None:
             if self._leadership is not None:
                 self._leadership.term()
             with contextlib.suppress(Stale):
-                return self._board.publish(self._last or first(self._key_of, int(time.time())), None)
+                return self._board.publish(self._last or self._first(), None)
         self._last = stored.publication
         return stored
+
+    def _first(self) -> Publication:
+        log.warning("Nothing is published for the gateways, and what is known is published.")
+        return first(self._known(), self._key_of, int(time.time()))
 
     def _read(self) -> Stored | None:
         try:

@@ -124,6 +124,11 @@ class GitApplier:
         self._news.set()
         return True
 
+    def keep(self, _: Collection[str], /) -> Collection[str]:
+        """Argo CD heals what is in Git. It may be one that was installed anew, and knows nothing of Serinus."""
+        self._tell_of_itself()
+        return ()
+
     def troubles(self) -> Mapping[str, str]:
         """What Argo CD says is wrong with releases, by the names of their objects."""
         try:
@@ -202,7 +207,8 @@ class GitApplier:
                     commit = self._rendered.write(one.model, name, one.files)
             if leaving := [name for name, one in wanted.items() if not one.files]:
                 commit = self._rendered.remove(leaving)
-            self._tell_of_itself()
+            if not self._told_of_itself:
+                self._tell_of_itself()
         except SerinusError as error:
             return self._failed(wanted, error)
         except Exception as error:
@@ -243,11 +249,10 @@ class GitApplier:
     # --- telling Argo CD ----------------------------------------------------------------------------------
 
     def _tell_of_itself(self) -> None:
-        """Gives Argo CD the ApplicationSet and its project, once a process."""
-        if not self._told_of_itself:
-            for manifest in (project(self._gitops, self._namespace), application_set(self._gitops, self._namespace)):
-                self._cluster.apply(manifest, force=True)
-            self._told_of_itself = True
+        """Gives Argo CD the ApplicationSet and its project. What it has already does not change."""
+        for manifest in (project(self._gitops, self._namespace), application_set(self._gitops, self._namespace)):
+            self._cluster.apply(manifest, force=True)
+        self._told_of_itself = True
 
     def _nudge(self, names: Collection[str], commit: str) -> str:
         """Has Argo CD look at the repository now, and not within its 3 minutes. Returns why it could not be told.

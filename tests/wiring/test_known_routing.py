@@ -1,0 +1,64 @@
+"""What a control plane knows of a routing that was deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.sql import SqlStore
+from serinus.core.people import Access
+from serinus.core.release import Release, ServingSettings
+from serinus.core.rollout import ModelState, Retired
+from serinus.core.routing import WHOLE, Role
+from serinus.wiring.known_routing import known_routing, lost_keys
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RELEASE = Release("fraud-1-abcdef", "fraud", "1", "a", "e", ServingSettings(timeout_ms=90, fallback_score=0.5), NOW)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    store = SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
+    yield store
+    store.close()
+
+
+def test_champions_have_all_of_the_traffic_and_retired_models_are_told_so(store: SqlStore) -> None:
+    store.save_model(ModelState("fraud", champion=RELEASE, since=NOW))
+    gone = replace(RELEASE, id="old-1-abcdef", model="old")
+    store.save_model(ModelState("old", retired=Retired(gone, NOW, "ada", "unused")))
+    store.save_model(ModelState("never"))
+    found = known_routing(store, "serinus").routes
+    assert list(found.routings) == ["fraud"]
+    routing = found.routings["fraud"]
+    [arm] = routing.arms
+    assert (arm.release, arm.weight, arm.role) == (RELEASE.id, WHOLE, Role.CHAMPION)
+    assert arm.endpoint == "fraud-1-abcdef.serinus.svc:8080"
+    assert (routing.timeout_ms, routing.fallback_score) == (90, 0.5)
+    assert found.retired == {"old"}
+    assert not found.keys_asked
+
+
+def test_where_a_key_was_ever_issued_nobody_gets_in_without_one(store: SqlStore) -> None:
+    store.issue_token("admin", Access.ADMIN, NOW)
+    assert not known_routing(store, "serinus").routes.keys_asked
+    store.issue_token("payments", Access.VIEW, NOW, plane="data")
+    assert known_routing(store, "serinus").routes.keys_asked
+    store.revoke_token("payments", NOW)
+    assert known_routing(store, "serinus").routes.keys_asked
+
+
+def test_keys_that_open_nothing_are_named(store: SqlStore) -> None:
+    later = NOW + timedelta(minutes=5)
+    store.issue_token("admin", Access.ADMIN, NOW)
+    for name in ("shop", "payments", "billing", "gone"):
+        store.issue_token(name, Access.VIEW, NOW, plane="data")
+    store.revoke_token("gone", NOW)
+    store.issue_token("being-issued", Access.VIEW, later, plane="data")
+    [said] = lost_keys(store, {"billing"}, later)
+    assert "refused: payments, shop. Revoke each" in said
+    assert lost_keys(store, {"billing", "payments", "shop"}, later) == ()
