@@ -112,10 +112,10 @@ def test_text_of_a_file_is_no_markup_and_mentions_nobody(write: Write, serinus: 
     outside = re.sub(r"(`+)[^`].*?(?<!`)\1(?!`)", "", serinus("plan", "--format", "markdown").out)
     assert "@team" not in outside
     assert "<img" not in outside
-    write("serving: {score: '`@team` | <img src=x> **b**'}\n")
+    write("serving: {score: '`@team` | \\| <img src=x> **b**'}\n")
     out = serinus("plan", "--format", "markdown").out
     (row,) = [line for line in out.splitlines() if line.startswith("| `serving.score`")]
-    assert "``'`@team` \\| <img src=x> **b**'``" in row
+    assert "``'`@team` \\| \\ \\| <img src=x> **b**'``" in row
     assert len(re.findall(r"(?<!\\)\|", row)) == 5
 
 
@@ -128,7 +128,16 @@ def test_markdown_fits_a_comment_with_mistakes_first() -> None:
     assert len(text) <= LONGEST
     assert "models/bad: no" in text
     assert re.search(r"\n\d+ more: run `serinus plan`", text)
-    assert text.endswith("> n")
+    assert text.endswith("\n\n- n")
+
+
+def test_markdown_of_one_file_is_short_enough_to_be_shown() -> None:
+    error = "\n".join(f"models/bad/model.yaml:{line}: word{line}: is not a field" for line in range(2_000))
+    bad = PlannedChange(model="bad", file="models/bad/model.yaml", effect="refused", summary="", error=error)
+    lines = in_markdown(MergePlan(since="a" * 40, until=None, changes=[bad], notes=[], ok=False)).splitlines()
+    assert "- `models/bad/model.yaml:39: word39: is not a field`" in lines
+    assert "- 1960 more" in lines
+    assert lines[-1] == "</details>"
 
 
 def test_a_control_plane_adds_what_it_knows(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import command_line
 import pytest
-import typer
-
-from serinus.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -46,18 +43,10 @@ def pages() -> list[Page]:
     return [Page(path) for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]]
 
 
-def _walk(command: Any, name: str) -> Iterator[tuple[str, frozenset[str]]]:
-    below = getattr(command, "commands", None)
-    options = frozenset(o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("-"))
-    yield name, options | {"--help", "-h"}
-    for verb, inner in (below or {}).items():
-        yield from _walk(inner, f"{name} {verb}".strip())
-
-
 @pytest.fixture(scope="session")
 def verbs() -> Mapping[str, frozenset[str]]:
-    """Verb (`deploy`, `outcomes import`; empty: `serinus` itself) to its options."""
-    return dict(_walk(typer.main.get_command(app), ""))
+    """See `command_line.verbs`."""
+    return command_line.verbs()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import command_line
 import pytest
 import yaml
 
@@ -76,13 +77,7 @@ def test_every_command_in_the_docs_has_the_verb_and_the_options_that_it_shows(
     for page in documents:
         for words in commands(page):
             seen += 1
-            verb = " ".join(words[:2]) if " ".join(words[:2]) in verbs else words[0]
-            if verb not in verbs:
-                unknown.append(f"{page.name}: serinus {verb}")
-                continue
-            given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
-            allowed = verbs[verb] | verbs[""]
-            unknown += [f"{page.name}: serinus {verb} {option}" for option in sorted(given - allowed)]
+            unknown += [f"{page.name}: {one}" for one in command_line.unknown(words, verbs)]
     assert unknown == []
     assert seen >= 50
 

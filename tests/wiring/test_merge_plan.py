@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +271,8 @@ def test_a_spec_of_before_is_said_to_be_one(fleet: GitFleet, tmp_path: Path) -> 
     found = team.one()
     assert found.effect == "release"
     assert f"the spec of the commit {first[:10]} again" in found.notes[0]
+    team.write(SPEC.replace("300ms", "70ms"))
+    assert team.one().notes == []
 
 
 def test_a_spec_before_that_cannot_be_read_is_said(fleet: GitFleet, tmp_path: Path) -> None:
@@ -382,6 +385,30 @@ def test_where_nothing_can_be_compared_it_is_said(make: Callable[[Path], object]
     make(tmp_path / "there")
     with pytest.raises(InvalidInput, match=words):
         plan(tmp_path / "there", since=None, until=None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_checkout_of_another_user_is_read_where_the_configuration_trusts_it(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    os.chown(team.clone, 65534, 65534)
+    os.chown(team.clone / ".git", 65534, 65534)
+    with pytest.raises(InvalidInput, match="dubious ownership") as refused:
+        team.plan()
+    assert f"safe.directory {team.clone}" in refused.value.hint
+    (tmp_path / "gitconfig").write_text(f"[safe]\n\tdirectory = {team.clone}\n")
+    assert team.plan().ok
+
+
+def test_a_directory_in_the_place_of_a_spec_is_refused(team: Team) -> None:
+    team.write(None)
+    team.write("model: card-fraud\n", f"{FILE}/more.yaml")
+    found = team.plan()
+    assert [(one.file, one.error != "") for one in found.changes] == [(FILE, True)]
+    team.commit()
+    assert "not a file of at most 4 MiB" in team.plan(until="HEAD").changes[0].error
 
 
 @pytest.mark.parametrize("revision", ["nothing", "--all", "HEAD^{tree}", ""])

@@ -15,6 +15,12 @@ MARKER = "<!-- serinus plan -->"
 """The first line of the Markdown, by which a later run finds the comment that it has to replace."""
 LONGEST = 60_000
 """The largest number of characters of the Markdown. GitHub refuses comments of more than 65,536."""
+_ROWS = 200
+"""The largest number of rows of the table."""
+_LINES = 40
+"""The largest number of mistakes, or of fields, in the section of a file."""
+_CHARACTERS = 400
+"""The largest number of characters of a code span."""
 
 _TITLES = {
     "new": "first release",
@@ -70,7 +76,7 @@ def in_markdown(plan: MergePlan) -> str:
         head.append("No file of a model changes.")
     changes = sorted(plan.changes, key=lambda one: not one.error)  # Mistakes first: the rest may be cut off.
     rows = [f"| {_code(one.model)} | {_code(one.file)} | {_title(one)} |" for one in changes]
-    notes = ["", *(f"> {_quoted(note)}" for note in plan.notes)] if plan.notes else []
+    notes = ["", *(f"- {_quoted(note)}" for note in plan.notes)] if plan.notes else []
     return _fitting(head, rows, ["\n".join(_section(one)) for one in changes], notes)
 
 
@@ -79,7 +85,7 @@ def _fitting(head: Sequence[str], rows: Sequence[str], sections: Sequence[str], 
     left = LONGEST - sum(len(line) + 1 for line in (*head, *notes)) - 200
     shown: list[str] = []
     details: list[str] = []
-    for part, into in ((rows, shown), (sections, details)):
+    for part, into in ((rows[:_ROWS], shown), (sections, details)):
         for one in part:
             left -= len(one) + 2
             if left < 0:
@@ -94,15 +100,13 @@ def _section(one: PlannedChange) -> Iterator[str]:
     yield ""
     yield f"<details{' open' if one.error else ''}><summary><b>{one.model}</b>: {_TITLES[one.effect]}</summary>"
     yield ""
-    yield from (f"- {_code(mistake)}" for mistake in one.error.splitlines())
+    yield from _most([f"- {_code(mistake)}" for mistake in one.error.splitlines()], "- {} more")
     yield from (f"- {_quoted(said)}" for said in (one.summary, one.hint) if said)
     yield from (f"- note: {_quoted(note)}" for note in one.notes)
     yield from (f"- warning: {_code(warning)}" for warning in one.warnings)
     if one.fields:
         yield from ("", "| field | before | after | line |", "| --- | --- | --- | --- |")
-        for field in one.fields:
-            line = field.line if field.line is not None else "default"
-            yield f"| {_code(field.field)} | {_code(field.before)} | {_code(field.after)} | {line} |"
+        yield from _most([_row(field) for field in one.fields], "| {} more | | | |")
     if one.steps:
         yield ""
         yield from (f"{number}. {step}" for number, step in enumerate(one.steps, start=1))
@@ -110,6 +114,17 @@ def _section(one: PlannedChange) -> Iterator[str]:
         yield from ("", _SERVER, "")
         yield from (f"- {_quoted(said)}" for said in one.server)
     yield from ("", "</details>")
+
+
+def _row(field: FieldChange) -> str:
+    line = field.line if field.line is not None else "default"
+    return f"| {_code(field.field)} | {_code(field.before)} | {_code(field.after)} | {line} |"
+
+
+def _most(lines: Sequence[str], more: str) -> Sequence[str]:
+    """Returns the first lines, and `more` with the number of those that are left out."""
+    left = len(lines) - _LINES
+    return [*lines[:_LINES], more.format(left)] if left > 0 else lines
 
 
 def _between(plan: MergePlan) -> str:
@@ -127,7 +142,10 @@ def _where(field: FieldChange) -> str:
 
 def _code(text: str) -> str:
     """Returns a code span that can stand in a table."""
-    text = one_line(text).replace("|", "\\|")
+    text = one_line(text)
+    text = text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}..."
+    # A backslash before the one that escapes the stroke would be taken as the escaped character.
+    text = re.sub(r"(\\*)\|", lambda found: f"{found[1]} \\|" if found[1] else "\\|", text)
     ticks = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"

@@ -29,7 +29,7 @@ def plan(directory: Path, *, since: str | None, until: str | None, ask: Ask | No
     """
     checkout = Checkout(directory)
     end = checkout.commit(until) if until is not None else None
-    start = checkout.commit(since) if since is not None else checkout.base(end)[0]
+    start = checkout.commit(since) if since is not None else checkout.base(end)
     files, others = checkout.changed(start, end)
     changes = [_asked(planned(file, _before(checkout, file, start)), file, ask) for file in files]
     return MergePlan(
@@ -75,9 +75,10 @@ def _of_versions(changes: Sequence[PlannedChange]) -> Sequence[str]:
     if not any(one.file.startswith("models/") and not one.error for one in changes):
         return []
     return [
-        "A spec names no version. It is deployed with the version that has the alias challenger in MLflow, unless that "
-        "one was aborted, or else with the live one. Git does not say which version has the alias: where it is another "
-        "than the live one, even a change that means nothing for the live one deploys it."
+        "A spec names no version: it is deployed with the version that has the alias challenger in MLflow, unless that "
+        "one was aborted, or else with the live one. Git knows neither that alias nor the policies of models. Where "
+        "the challenger is another version than the live one, even a change that means nothing for the live one "
+        "deploys it. A policy may require an approval that the spec does not."
     ]
 
 

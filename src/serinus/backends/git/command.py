@@ -50,13 +50,13 @@ class Git:
         cls._run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path))
 
     @classmethod
-    def in_checkout(cls, directory: Path, *arguments: str, given: bytes = b"") -> bytes:
+    def in_checkout(cls, directory: Path, *arguments: str) -> bytes:
         """Runs git in a directory of a person's checkout, by their configuration, and returns its output.
 
         Their configuration says which directories of other users are trusted. Raises GitFailed and Unavailable, as
         `run` does.
         """
-        return cls._run("-C", str(directory), *arguments, given=given, env=_environment_of_a_person())
+        return cls._run("-C", str(directory), *arguments, env=_environment_of_a_person())
 
     @staticmethod
     def _run(

@@ -13,7 +13,8 @@ from serinus.core.names import is_model_name, spec_file
 from serinus.core.people import Access, Actor
 from serinus.core.text import one_line
 
-_FOLDERS = ("models", "live")
+FOLDERS = ("models", "live")
+"""The folders with files of models."""
 _FILE = re.compile(r"models/(?P<spec>[^/]+)/model\.yaml|models/(?P<former>[^/]+)\.yaml|live/(?P<live>[^/]+)\.yaml")
 _LONGEST = 200
 """The largest number of characters of a name or a summary that are kept."""
@@ -49,7 +50,7 @@ def merged_between(repository: Repository, since: str, head: str, *, reviewed: b
 def _last_changes(repository: Repository, since: str, head: str) -> dict[str, _Commit]:
     """Returns the last commit of each file, along the branch itself: a merged branch counts as its merge."""
     out = repository.ask(
-        "log", "-z", "--first-parent", f"--format={_FORM}", f"{since}..{head}" if since else head, "--", *_FOLDERS
+        "log", "-z", "--first-parent", f"--format={_FORM}", f"{since}..{head}" if since else head, "--", *FOLDERS
     )
     fields = out.decode(errors="replace").split("\0")
     commits = [_commit(fields[start : start + 7]) for start in range(0, len(fields) - 6, 7)]
@@ -57,7 +58,7 @@ def _last_changes(repository: Repository, since: str, head: str) -> dict[str, _C
     for commit in commits:
         before = commit.parents[0] if commit.parents else "--root"
         # Of the first commit, git prints the id as well.
-        arguments = ("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", before, commit.id, "--", *_FOLDERS)
+        arguments = ("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", before, commit.id, "--", *FOLDERS)
         for path in repository.ask(*arguments).decode(errors="replace").split("\0"):
             if path:
                 found.setdefault(path, commit)

@@ -68,7 +68,13 @@ class Repository:
 
     def show(self, path: str) -> str | None:
         """Returns the text of a file. None: there is none. Raises Refused where it is too large, and Unavailable."""
-        return None if self.head() is None else text_of(self.ask, BRANCH, path, self.path)
+        listed = [] if self.head() is None else self.ask("ls-tree", "--long", BRANCH, "--", path).split(maxsplit=4)
+        if not listed:
+            return None
+        size = listed[3]  # The fields are mode, type, name, size and path.
+        if not size.isdigit() or int(size) > LONGEST:
+            raise no_file(path, self.path)
+        return self.ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
 
     def has(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -183,7 +189,7 @@ class Repository:
         return {
             path: text
             for path, text in wanted.items()
-            if there.get(path) != (None if text is None else _blob_id(text, like=head))
+            if there.get(path) != (None if text is None else blob_id(text, like=head))
         }
 
     def _check_overtaken(self, known: str, head: str, changes: Mapping[str, str | None]) -> None:
@@ -218,7 +224,7 @@ class Repository:
             for path, text in changes.items():
                 blobs.pop(path, None)
                 if text is not None:
-                    blobs[path] = _blob_id(text, like=before)
+                    blobs[path] = blob_id(text, like=before)
             self._listed = head, blobs
         return head
 
@@ -325,20 +331,8 @@ class Repository:
                     left.unlink()
 
 
-def text_of(ask: Callable[..., bytes], revision: str, path: str, where: Path) -> str | None:
-    """Returns the text of a file in a revision of the repository at `where`, which `ask` asks. None: there is none.
-    Raises Refused where it is too large, and what `ask` raises."""
-    listed = ask("ls-tree", "--long", revision, "--", path).split(maxsplit=4)
-    if not listed:
-        return None
-    size = listed[3]  # The fields are mode, type, name, size and path.
-    if not size.isdigit() or int(size) > LONGEST:
-        raise too_large(path, where)
-    return ask("cat-file", "blob", f"{revision}:{path}").decode(errors="replace")
-
-
-def too_large(path: str, where: Path) -> Refused:
-    """Returns the error for a file that is not read."""
+def no_file(path: str, where: Path) -> Refused:
+    """Returns the error for what cannot be read at `path` of the repository `where`."""
     return Refused(f"{path} in {where} is not a file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit.")
 
 
@@ -359,7 +353,7 @@ def _fast_import(ref: str, changes: Mapping[str, str | None], message: str, who:
     return b"".join(parts)
 
 
-def _blob_id(text: str, like: str) -> str:
+def blob_id(text: str, like: str) -> str:
     """Returns Git's id of a file with this content, in a repository with a commit named `like`."""
     body = text.encode()
     kind = hashlib.sha256 if len(like) == hashlib.sha256().digest_size * 2 else hashlib.sha1

@@ -6,7 +6,7 @@ deployment makes another release. What only the store and the registry know is s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from serinus import spec as specs
@@ -19,7 +19,7 @@ from serinus.resources.plans import Effect
 from serinus.spec.checking import Lines, contradictions
 from serinus.spec.quantities import format_duration, format_share
 
-GATES = "the gates"
+_APPROVAL = "approval by another person than the author"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,62 @@ def planned(file: ChangedFile, before: Before) -> PlannedChange:
         )
 
 
-def steps(spec: specs.ModelDeployment, *, compared: bool) -> Sequence[str]:
-    """Returns what a deployment by the spec goes through, in words. `compared`: there is a champion."""
-    return list(_steps(spec, compared))
+def _of_spec(file: ChangedFile, before: Before) -> PlannedChange:
+    model = file.model
+    text, spec = spec_in(model, file.path, file.text)
+    old = _readable(before.spec, model)
+    present = _readable(before.deployed, model) or old
+    version = _live_version(before, model)
+    fields = [] if before.spec is not None and old is None else _changes(before.spec or "", text, file)
+    notes = []
+    if before.spec is not None and old is None:
+        notes.append("The spec before the change cannot be read, so its values are not compared.")
+
+    def told(effect: Effect, summary: str, through: Iterable[str] = ()) -> PlannedChange:
+        return PlannedChange(
+            model=model,
+            file=file.path,
+            effect=effect,
+            summary=summary,
+            fields=fields,
+            steps=list(through),
+            notes=notes,
+            warnings=contradictions(spec, Lines(text, file.path)),
+        )
+
+    if version is None:
+        summary = f"The version of {model} with the alias challenger is deployed. It is the only release of the model."
+        return told("new", summary, _steps(spec, compared=False))
+    asked = f"{model}@{version}"
+    if present is None:
+        summary = f"Git does not say by which spec {asked} was deployed: it is deployed again if that one differs."
+        return told("unknown", summary, _steps(spec, compared=True))
+    if not specs.behaves_alike(spec, specs.settings(present)):
+        if not _differs_in_settings(spec, old):
+            notes.append(f"The spec before the change is not the one by which {asked} was deployed.")
+        if before.same is not None:
+            notes.append(
+                f"This is the spec of the commit {before.same[:10]} again. It goes through gates and canary all the "
+                "same. To return to a former release at once, revert the commit that made the present one live, or run "
+                f"`serinus rollback {model}`."
+            )
+        return told("release", f"{asked} is deployed again, as another release.", _steps(spec, compared=True))
+    scaled = old if old is not None and not _differs_in_settings(old, present) else present
+    if specs.scale(spec) != specs.scale(scaled):
+        if any(one.field not in specs.SCALE for one in fields):
+            notes.append("The values that are not about scale apply from the next deployment on.")
+        approval = [_APPROVAL] if specs.approval_required(spec) else []
+        return told("scale", f"{asked} gets another scale: no new release, no canary.", [*approval, "the new scale"])
+    if fields:
+        return told("later", f"{asked} stays as it is. The values apply from the next deployment on.")
+    return told("nothing", f"{file.path} says what it said before.")
 
 
-def _steps(spec: specs.ModelDeployment, compared: bool) -> Iterator[str]:
-    yield GATES
+def _steps(spec: specs.ModelDeployment, *, compared: bool) -> Iterator[str]:
+    """Yields what a deployment by the spec goes through, in words. `compared`: there is a champion."""
+    yield "the gates"
     if specs.approval_required(spec):
-        yield "approval by another person than the author"
+        yield _APPROVAL
     if compared:
         for written, step in zip(spec.rollout.steps, specs.steps(spec), strict=True):
             yield (
@@ -73,60 +120,8 @@ def _steps(spec: specs.ModelDeployment, compared: bool) -> Iterator[str]:
         yield f"watch for {format_duration(spec.watch.after)}; a release that degrades {ends}"
 
 
-def _of_spec(file: ChangedFile, before: Before) -> PlannedChange:
-    model = file.model
-    text, spec = spec_in(model, file.path, file.text)
-    old = _readable(before.spec, model)
-    by = before.deployed if _readable(before.deployed, model) else before.spec
-    present = _readable(by, model)
-    version = _live_version(before, model)
-    fields = [] if before.spec is not None and old is None else _changes(before.spec or "", text, file)
-    notes = []
-    if before.spec is not None and old is None:
-        notes.append("The spec before the change cannot be read, so its values are not compared.")
-    if before.same is not None:
-        notes.append(
-            f"This is the spec of the commit {before.same[:10]} again. It goes through gates and canary all the same. "
-            "To return to a former release at once, revert the commit that made the present one live, or run "
-            f"`serinus rollback {model}`."
-        )
-
-    def told(effect: Effect, summary: str, through: Sequence[str]) -> PlannedChange:
-        return PlannedChange(
-            model=model,
-            file=file.path,
-            effect=effect,
-            summary=summary,
-            fields=fields,
-            steps=through,
-            notes=notes,
-            warnings=contradictions(spec, Lines(text, file.path)),
-        )
-
-    if version is None:
-        summary = f"The version of {model} with the alias challenger is deployed. It is the only release of the model."
-        return told("new", summary, steps(spec, compared=False))
-    asked = f"{model}@{version}"
-    if present is None:
-        summary = f"Git does not say by which spec {asked} was deployed: it is deployed again if that one differs."
-        return told("unknown", summary, steps(spec, compared=True))
-    if not specs.behaves_alike(spec, specs.settings(present)):
-        if not _differs_in_settings(spec, old):
-            notes.append(f"The spec before the change is not the one by which {asked} was deployed.")
-        return told("release", f"{asked} is deployed again, as another release.", steps(spec, compared=True))
-    scaled = old if old is not None and not _differs_in_settings(old, present) else present
-    if specs.scale(spec) != specs.scale(scaled):
-        if any(one.field not in specs.SCALE for one in fields):
-            notes.append("The values that are not about scale apply from the next deployment on.")
-        approval = ["approval by another person than the author"] if specs.approval_required(spec) else []
-        return told("scale", f"{asked} gets another scale: no new release, no canary.", [*approval, "the new scale"])
-    if fields:
-        return told("later", f"{asked} stays as it is. The values apply from the next deployment on.", [])
-    return told("nothing", f"{file.path} says what it said before.", [])
-
-
 def _of_live(file: ChangedFile, before: Before) -> PlannedChange:
-    def told(effect: Effect, summary: str, through: Sequence[str] = ()) -> PlannedChange:
+    def told(effect: Effect, summary: str, *through: str) -> PlannedChange:
         return PlannedChange(model=file.model, file=file.path, effect=effect, summary=summary, steps=through)
 
     if file.text is None:
@@ -134,7 +129,7 @@ def _of_live(file: ChangedFile, before: Before) -> PlannedChange:
     release = release_in(file.path, file.text)
     version = _live_version(before, file.model)
     if version is None:
-        return told("rewritten", f"There is no champion of {file.model}: Serinus writes what is live again.")
+        return told("rewritten", f"There is no champion of {file.model}, so nothing is rolled back.")
     if live_in(file.path, before.live or "").get("release") == release:
         return told("rewritten", f"{release} is live already: Serinus writes the file again.")
     if before.was_live is None:
@@ -145,7 +140,7 @@ def _of_live(file: ChangedFile, before: Before) -> PlannedChange:
             hint="Revert a commit of Serinus to roll back; everything else Serinus writes again.",
         )
     summary = f"{file.model}@{version} is rolled back to {release}, with all traffic at once."
-    return told("rollback", summary, ("the workers of that release", "promotion, without gates and canary"))
+    return told("rollback", summary, "the workers of that release", "promotion, without gates and canary")
 
 
 def _changes(before: str, after: str, file: ChangedFile) -> list[FieldChange]:
