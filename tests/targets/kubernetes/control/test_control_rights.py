@@ -70,7 +70,16 @@ SAID: dict[str, tuple[Kind, ...]] = {
         kinds.SERVICE_ACCOUNT,
     ),
     "target._bring apply": (kinds.SECRET, kinds.CONFIG_MAP),
-    "target._keep_distrusted create": (kinds.CONFIG_MAP,),
+    "applying.keep list": (
+        kinds.SERVICE_ACCOUNT,
+        kinds.NETWORK_POLICY,
+        kinds.SERVICE,
+        kinds.HORIZONTAL_POD_AUTOSCALER,
+        kinds.POD_DISRUPTION_BUDGET,
+    ),
+    "distrusting.add create": (kinds.CONFIG_MAP,),
+    "keeping.keep_shared apply": (kinds.CONFIG_MAP,),
+    "keeping.keep_secrets apply": (kinds.SECRET,),
     "tokens.owner create": (kinds.TOKEN_REVIEW,),
 }
 """Module, function and method of calls with a manifest or a variable -> what they are about."""

@@ -13,13 +13,13 @@ from typing import Any
 
 from serinus.targets.kubernetes.cluster import kinds
 from serinus.targets.kubernetes.cluster.kinds import Kind, kind_of
+from serinus.targets.kubernetes.distrusting import DISTRUSTED
 from serinus.targets.kubernetes.gateway.manifests import all_of
 from serinus.targets.kubernetes.gateway.names import NAME as GATEWAY
 from serinus.targets.kubernetes.gateway.names import SECRET_NAME
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
 from serinus.targets.kubernetes.leading import NAME as LEASE_NAME
 from serinus.targets.kubernetes.manifests import Collectors, collecting
-from serinus.targets.kubernetes.target import DISTRUSTED
 
 _CONTROL, _RELEASES = "serinus-control-namespace", "serinus-releases-namespace"
 """Stand for the namespaces while manifests of gateways are looked at."""
