@@ -261,10 +261,10 @@ class KubernetesTarget:
     def _keep_secrets(self, there: Mapping[str, Object]) -> None:
         if self._router_key is None:
             return
-        releases = {name: release for name, one in there.items() if (release := _known_release(one)) is not None}
+        releases = [release for one in there.values() if (release := _known_release(one)) is not None]
         wanted = {
-            name: router_secret(release, self._settings, self._router_key(release.id))
-            for name, release in releases.items()
+            object_name(release.id): router_secret(release, self._settings, self._router_key(release.id))
+            for release in releases
         }
         keep_secrets(self._cluster, self._settings.namespace, wanted)
 
@@ -316,11 +316,12 @@ def _release(deployment: Object) -> Release:
 
 
 def _known_release(deployment: Object) -> Release | None:
-    """None: it does not say a release as this version of Serinus does."""
+    """None: it does not say a release as this version of Serinus does, or says one of another name."""
     try:
-        return _release(deployment)
+        found = _release(deployment)
     except ValueError:
         return None
+    return found if object_name(found.id) == deployment["metadata"]["name"] else None
 
 
 def _memory(metrics: Object) -> int:
