@@ -9,9 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError, Unavailable
 from serinus.core.home import checked_digest
@@ -50,7 +47,6 @@ from serinus.targets.kubernetes.removing import Removing
 log = logging.getLogger(__name__)
 
 _RELEASES = {ROLE_LABEL: RELEASE_ROLE}
-_RELEASE = TypeAdapter(Release)
 _FIRST_LISTING = 10.0
 """Seconds for which the first reading of the cluster is waited for."""
 _MEASURED_FOR = 5.0
@@ -261,10 +257,10 @@ class KubernetesTarget:
     def _keep_secrets(self, there: Mapping[str, Object]) -> None:
         if self._router_key is None:
             return
-        releases = {name: release for name, one in there.items() if (release := _known_release(one)) is not None}
+        releases = [release for one in there.values() if (release := _known_release(one)) is not None]
         wanted = {
-            name: router_secret(release, self._settings, self._router_key(release.id))
-            for name, release in releases.items()
+            object_name(release.id): router_secret(release, self._settings, self._router_key(release.id))
+            for release in releases
         }
         keep_secrets(self._cluster, self._settings.namespace, wanted)
 
@@ -311,16 +307,16 @@ def _said(deployment: Object | None) -> Mapping[str, str]:
 
 def _release(deployment: Object) -> Release:
     """That it was made of; made again at the time of the Deployment, which nothing reads."""
-    document: dict[str, Any] = {**placed.document(_said(deployment)), "created_at": datetime.now(UTC)}
-    return _RELEASE.validate_python(document)
+    return placed.release(_said(deployment), datetime.now(UTC))
 
 
 def _known_release(deployment: Object) -> Release | None:
-    """None: it does not say a release as this version of Serinus does."""
+    """None: it does not say a release as this version of Serinus does, or says one of another name."""
     try:
-        return _release(deployment)
+        found = _release(deployment)
     except ValueError:
         return None
+    return found if object_name(found.id) == deployment["metadata"]["name"] else None
 
 
 def _memory(metrics: Object) -> int:

@@ -163,9 +163,12 @@ def test_what_answers_everybody_has_no_secret(targets: Targets, api: ObjectServe
 
 def test_a_deployment_that_says_no_release_is_left_alone(targets: Targets, api: ObjectServer) -> None:
     apply_as_argo_cd(api)
-    api.put("deployments", "somebodys", metadata={"labels": {"serinus/role": "release"}, "annotations": {}})
-    targets()
-    wait_until(lambda: SECRET in api.objects)
+    labels, copied = {"serinus/role": "release"}, api.objects["deployments", RELEASE.id]["metadata"]["annotations"]
+    said = {**copied, "serinus/release": copied["serinus/release"].replace(RELEASE.id, OTHER.id)}
+    for name, its in {"somebodys": {}, "of-another-name": said}.items():
+        api.put("deployments", name, metadata={"labels": labels, "annotations": its})
+    target = targets()
+    wait_until(target._keeping.look)
     assert [name for plural, name in api.objects if plural == "secrets"] == [RELEASE.id]
 
 
