@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ from serinus.core.placement import Placement, PlacementState
 from serinus.core.ports import Target
 from serinus.core.release import Release, Scale
 from serinus.targets.kubernetes.cluster import Cluster
-from serinus.targets.kubernetes.cluster.kinds import KINDS
+from serinus.targets.kubernetes.cluster.kinds import KINDS, SECRET
 from serinus.targets.kubernetes.gitops import GitOps
 from serinus.targets.kubernetes.manifests import Replicas, Settings, Sizing
+from serinus.targets.kubernetes.recording import DeploymentRecords
 from serinus.targets.kubernetes.target import KubernetesTarget
 from serinus.wiring.gitops import build_git_applier
 from serinus.wiring.kept_images import KeptImages
@@ -302,6 +303,48 @@ def test_what_people_push_meanwhile_is_kept(
     notes = [path for path in place.files() if path.startswith("note-")]
     assert len(notes) == pushed
     assert f"rendered/{place.gitops.cluster}/card-fraud/{release.id}/deployment.yaml" in place.files()
+
+
+def emptied(place: Place) -> None:
+    """The namespace is another one of the same name: Argo CD applies what is in Git, and nobody else anything."""
+    place.lab.kubectl("delete", "namespace", place.namespace, "--timeout=180s")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    metadata = {"name": place.namespace, "labels": labels}
+    place.lab.apply("default", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["while the engine runs", "while it is away"])
+def test_a_namespace_that_was_emptied_serves_again_from_git_and_nothing_is_committed(
+    place: Place, target_in: Callable[..., KubernetesTarget], release: Release, client: Cluster, away: bool
+) -> None:
+    target = target_in()
+    target.place(release)
+    ready(target, release)
+    head = place.git("rev-parse", "main")
+    if away:
+        target.close()
+    emptied(place)
+    # Another control plane is told to place nothing, and does so by what runs.
+    target = target_in() if away else target
+    eventually("it is applied", lambda: release.id in target.observe(), seconds=240)
+    ready(target, release)
+    assert left(client, place.namespace) == set(_NAMES)
+    assert place.git("rev-parse", "main") == head
+
+
+def test_a_secret_that_is_deleted_is_made_anew_and_what_git_says_is_read_back(
+    place: Place, target_in: Callable[..., KubernetesTarget], release: Release, client: Cluster
+) -> None:
+    target = target_in()
+    target.place(release)
+    ready(target, release)
+    place.lab.kubectl("delete", "secret", release.id, f"--namespace={place.namespace}")
+    eventually("it is there", lambda: client.find(SECRET, release.id, place.namespace), seconds=90)
+    fleet = GitFleet(place.home.with_name("another"), Remote(place.gitops.repository))
+    records = DeploymentRecords(build_git_applier(fleet, client, place.gitops, place.namespace).recorded)
+    [found] = records.recorded()
+    assert replace(found.release, created_at=release.created_at) == release
+    assert records.image_of(release) == place.deployment(release)["spec"]["template"]["spec"]["containers"][0]["image"]
 
 
 def test_a_protected_branch_is_said_and_the_release_comes_once_it_is_allowed(

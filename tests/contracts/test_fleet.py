@@ -63,6 +63,14 @@ def test_what_was_published_is_live_beside_the_deployment(fleet: Fleet) -> None:
     assert fleet.live("card-fraud") == LIVE | {"threshold": None}
 
 
+def test_all_that_is_live_is_told_as_it_is_now(reopen: Callable[[], Fleet]) -> None:
+    assert reopen().all_live() == {}
+    reopen().write("card-fraud", "model: card-fraud\n", who="anna", why="first")
+    reopen().publish("card-fraud", LIVE, who="anna", why="better")
+    reopen().publish("old", {"retired": "2026-01-01T00:00:00+00:00"}, who="anna", why="unused")
+    assert reopen().all_live() == {"card-fraud": LIVE, "old": {"retired": "2026-01-01T00:00:00+00:00"}}
+
+
 def test_repeating_a_write_or_a_publication_makes_no_commit(fleet: Fleet) -> None:
     first = fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
     assert fleet.write("card-fraud", "a: 1\n", who="bert", why="again") == first

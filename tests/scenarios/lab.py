@@ -27,7 +27,7 @@ from serinus.core.evidence import ArmCounts, HourCounts, Traffic
 from serinus.core.examination import GivenRows, Question, ReadRows, Rehearsal, VersionDifference
 from serinus.core.merged import Merged, MergedFile
 from serinus.core.people import Access, Actor
-from serinus.core.placement import Placement, PlacementState
+from serinus.core.placement import Placement, PlacementState, Recorded
 from serinus.core.predictions import AnsweredRequest, Mark, OwnAnswer
 from serinus.core.release import (
     USUAL,
@@ -337,6 +337,21 @@ class FakeTarget:
 
 
 @dataclass
+class FakeRecording:
+    """Of what `target` was told to run, as Git and Argo CD keep it. `also`: what is in Git, and does not run."""
+
+    target: FakeTarget
+    also: dict[str, Recorded] = field(default_factory=dict)
+    away: bool = False
+
+    def recorded(self) -> Sequence[Recorded]:
+        if self.away:
+            raise Unavailable("the Git server does not answer")
+        runs = {one.id: Recorded(one, self.target.scales.get(one.id, USUAL)) for one in self.target.placed.values()}
+        return list({**self.also, **runs}.values())
+
+
+@dataclass
 class FakeRouter:
     routings: dict[str, Routing] = field(default_factory=dict)
     history: list[Routing] = field(default_factory=list)
@@ -535,6 +550,9 @@ class FakeFleet:
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         return self.published.get(model)
+
+    def all_live(self) -> Mapping[str, Mapping[str, Any]]:
+        return dict(self.published)
 
     def merge(self, one: Merged) -> None:
         """By a person, on the server."""
@@ -784,6 +802,7 @@ class Lab:
 
 READS = frozenset(
     {
+        "recorded",
         "now",
         "observe",
         "in_force",
@@ -792,6 +811,7 @@ READS = frozenset(
         "merged",
         "models_after",
         "aliases",
+        "all_live",
         "read",
         "live",
         "find",

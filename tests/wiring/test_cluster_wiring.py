@@ -32,7 +32,7 @@ from serinus.targets.kubernetes.settings import ClusterSettings
 from serinus.targets.local.host import Trials
 from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.settings import Settings
-from serinus.wiring.cluster import Watch, cluster_settings, measured_bytes, place_on_a_cluster
+from serinus.wiring.cluster import Watch, cluster_settings, known_bytes, measured_bytes, place_on_a_cluster
 from serinus.wiring.collectors import authority_of, identity, make_identity, run_collector
 from serinus.wiring.gitops import build_applier, build_fleet
 from serinus.wiring.installing import check_rights, gateway_settings
@@ -172,6 +172,14 @@ def test_a_worker_is_known_by_what_the_gate_has_measured_last(store: SqlStore) -
     ended(store, 3, measured(None))  # it could not be read
     ended(store, 4, kind=Kind.ROLLBACK)  # which has no gates
     assert measured_bytes(store, sizing, RELEASE.id) == 200 * 2**20
+
+
+def test_a_worker_of_a_release_that_was_taken_over_is_known_by_its_record(store: SqlStore) -> None:
+    sizing = Sizing(base_bytes=150 * 2**20, headroom=1.5)
+    recorded: dict[str, int] = {RELEASE.id: 70 * 2**20}
+    assert known_bytes(store, sizing, recorded.get, RELEASE.id) == 70 * 2**20
+    ended(store, 1, measured(300))
+    assert known_bytes(store, sizing, recorded.get, RELEASE.id) == 100 * 2**20
 
 
 # --- the status ---------------------------------------------------------------------------------------------

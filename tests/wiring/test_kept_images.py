@@ -101,3 +101,21 @@ def test_what_has_neither_files_nor_an_image_is_told(home: Home, images: Callabl
     with pytest.raises(Unbuildable, match=r"no image of it is known") as told:
         images().image_of(COMPILED)
     assert told.value.hint == "Deploy card-fraud@7 again."
+
+
+def test_where_the_store_was_lost_the_image_is_the_one_by_which_the_release_runs(
+    home: Home, registry: Registry, tmp_path: Path
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path}/store.db")
+    running = {COMPILED: "registry.example/x@sha256:graph"}
+    kept = KeptImages(home, registry.build, store, running.get)
+    shutil.rmtree(home.graph("graph"))
+    shutil.rmtree(home.artifact("artifact"))
+    assert kept.holds(COMPILED)
+    assert kept.image_of(COMPILED) == "registry.example/x@sha256:graph"
+    assert registry.built == []
+    running.clear()
+    assert kept.image_of(COMPILED) == "registry.example/x@sha256:graph", "the store has it from then on"
+    assert not kept.holds(PLAIN)
+    with pytest.raises(Unbuildable):
+        kept.image_of(PLAIN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from serinus.backends.envoy.xds import Routes
 from serinus.backends.sql import SqlStore
 from serinus.core.people import Access
 from serinus.core.release import Release, ServingSettings
@@ -23,8 +24,21 @@ RELEASE = Release("fraud-1-abcdef", "fraud", "1", "a", "e", ServingSettings(time
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     store = SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
+    store.set_setting("taken-over", NOW.isoformat())
     yield store
     store.close()
+
+
+def test_nothing_is_known_before_it_is_known_whether_the_store_was_lost(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'empty.db'}")
+    assert known_routing(store, "serinus") is None
+    store.close()
+
+
+def known(store: SqlStore) -> Routes:
+    found = known_routing(store, "serinus")
+    assert found is not None
+    return found.routes
 
 
 def test_champions_have_all_of_the_traffic_and_retired_models_are_told_so(store: SqlStore) -> None:
@@ -32,7 +46,7 @@ def test_champions_have_all_of_the_traffic_and_retired_models_are_told_so(store:
     gone = replace(RELEASE, id="old-1-abcdef", model="old")
     store.save_model(ModelState("old", retired=Retired(gone, NOW, "ada", "unused")))
     store.save_model(ModelState("never"))
-    found = known_routing(store, "serinus").routes
+    found = known(store)
     assert list(found.routings) == ["fraud"]
     routing = found.routings["fraud"]
     [arm] = routing.arms
@@ -45,11 +59,11 @@ def test_champions_have_all_of_the_traffic_and_retired_models_are_told_so(store:
 
 def test_where_a_key_was_ever_issued_nobody_gets_in_without_one(store: SqlStore) -> None:
     store.issue_token("admin", Access.ADMIN, NOW)
-    assert not known_routing(store, "serinus").routes.keys_asked
+    assert not known(store).keys_asked
     store.issue_token("payments", Access.VIEW, NOW, plane="data")
-    assert known_routing(store, "serinus").routes.keys_asked
+    assert known(store).keys_asked
     store.revoke_token("payments", NOW)
-    assert known_routing(store, "serinus").routes.keys_asked
+    assert known(store).keys_asked
 
 
 def test_keys_that_open_nothing_are_named(store: SqlStore) -> None:
@@ -61,4 +75,12 @@ def test_keys_that_open_nothing_are_named(store: SqlStore) -> None:
     store.issue_token("being-issued", Access.VIEW, later, plane="data")
     [said] = lost_keys(store, {"billing"}, later)
     assert "refused: payments, shop. Revoke each" in said
-    assert lost_keys(store, {"billing", "payments", "shop"}, later) == ()
+    assert lost_keys(store, {"billing", "payments", "shop"}, later) == []
+
+
+def test_keys_that_open_models_and_are_unknown_are_named(store: SqlStore) -> None:
+    store.issue_token("payments", Access.VIEW, NOW, plane="data")
+    store.issue_token("gone", Access.VIEW, NOW, plane="data")
+    store.revoke_token("gone", NOW)
+    [said] = lost_keys(store, {"payments", "shop", "gone"}, NOW)
+    assert "not in the store, which was lost: gone, shop." in said

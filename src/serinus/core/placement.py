@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from serinus.core.release import Scale
+from serinus.core.release import Release, Scale
 
 
 class PlacementState(StrEnum):
@@ -22,6 +22,17 @@ class PlacementState(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> PlacementState | None:
         return cls.SCALED_TO_ZERO if value == "asleep" else None  # The value that an earlier version stored.
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A release as it was placed last, by a record that outlives the store."""
+
+    release: Release
+    """`created_at` may be any time."""
+    scale: Scale
+    long: bool = False
+    """The release is distrusted, see `Placement.long`."""
 
 
 @dataclass(frozen=True, slots=True)

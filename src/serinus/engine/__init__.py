@@ -14,6 +14,7 @@ from serinus.engine.queries.report import Report
 from serinus.engine.queries.told import Told, last_told, tell
 from serinus.engine.reconcile.rechecking import Rechecker
 from serinus.engine.reconcile.reconciler import Engine
+from serinus.engine.reconcile.taking_over import is_taken_over
 from serinus.engine.subscribers import Delivery, RegistryTags
 from serinus.engine.world import World
 
@@ -31,6 +32,7 @@ __all__ = [
     "Report",
     "Told",
     "World",
+    "is_taken_over",
     "last_told",
     "tell",
 ]

@@ -11,6 +11,7 @@ from serinus.core.ports import (
     Environments,
     Fleet,
     PredictionLog,
+    Recording,
     Registry,
     Router,
     Scorer,
@@ -41,3 +42,5 @@ class World:
     clock: Clock
     disk: Path
     """The directory whose file system must have free space for new deployments."""
+    recording: Recording | None = None
+    """By which champions are known where the store is lost. None: there is no such record."""

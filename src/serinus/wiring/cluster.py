@@ -13,6 +13,7 @@ from serinus.core.errors import InvalidInput, SerinusError
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.ports import Store
+from serinus.targets.kubernetes.applying import DirectApplier
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.gateway.cluster_board import Places
 from serinus.targets.kubernetes.gateway.counting import warnings_about
@@ -21,6 +22,7 @@ from serinus.targets.kubernetes.gateway.pod_manifest import PROBES_PORT
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
 from serinus.targets.kubernetes.manifests import Sizing
 from serinus.targets.kubernetes.manifests.resources import bytes_of_a_worker
+from serinus.targets.kubernetes.recording import DeploymentRecords
 from serinus.targets.kubernetes.scorer import ClusterScorer
 from serinus.targets.kubernetes.services import Services
 from serinus.targets.kubernetes.settings import ClusterSettings
@@ -72,9 +74,11 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
         confined=settings.confined,
     )
     fleet = build_fleet(home, chosen)
-    applier = build_applier(fleet, cluster, chosen, may_write)
-    kept = KeptImages(home, lambda release: str(images.build_and_push(release)), store)
-    target = build_target(home, cluster, manifests, kept, partial(measured_bytes, store, manifests.sizing), applier)
+    applier = build_applier(fleet, cluster, chosen, may_write) or DirectApplier(cluster, chosen.namespace)
+    records = DeploymentRecords(applier.recorded)
+    kept = KeptImages(home, lambda release: str(images.build_and_push(release)), store, records.image_of)
+    worker_bytes = partial(known_bytes, store, manifests.sizing, records.worker_bytes)
+    target = build_target(home, cluster, manifests, kept, worker_bytes, applier)
     places = Places(chosen.gateway_namespace, chosen.namespace)
     probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
     known = partial(known_routing, store, chosen.namespace)
@@ -109,6 +113,7 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
         leadership=leadership,
         name=name_of(home) if leadership else "",
         announce=router.begin_term if leadership else lambda: None,
+        recording=records,
     )
 
 
@@ -169,6 +174,14 @@ def measured_bytes(store: Store, sizing: Sizing, release_id: str) -> int | None:
         if isinstance(used, int) and rollout.plan is not None:
             return bytes_of_a_worker(used, rollout.plan.scale, sizing)
     return None
+
+
+def known_bytes(store: Store, sizing: Sizing, recorded: Callable[[str], int | None], release_id: str) -> int | None:
+    """Returns the same as `measured_bytes`, or, of a release that was taken over without its rollouts, what was
+    `recorded` when it was placed."""
+    if store.rollouts(limit=1, release=release_id):
+        return measured_bytes(store, sizing, release_id)
+    return recorded(release_id)
 
 
 def _fields(chosen: ClusterSettings) -> dict[str, str]:

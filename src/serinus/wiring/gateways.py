@@ -28,7 +28,7 @@ def build_cluster_router(
     secret: str,
     probes: str,
     leadership: Leadership | None = None,
-    known: Callable[[], Wanted] = Wanted,
+    known: Callable[[], Wanted | None] = Wanted,
 ) -> ClusterRouter:
     """`secret`: the content of `Home.secret`. `probes`: `host:port` of the Service of probes, as the control plane
     reaches it. `leadership`: where there are several control planes. `known`: see `ClusterRouter`. Nothing is asked

@@ -15,20 +15,29 @@ from serinus.core.release import Release
 
 class KeptImages:
     """The images of releases. `build`: builds and pushes the image of a release where the registry does not have it,
-    and returns its reference by digest. Thread-safe."""
+    and returns its reference by digest. `recorded`: returns the image by which a release runs, where the store was
+    lost; None: there is none. Thread-safe."""
 
-    def __init__(self, home: Home, build: Callable[[Release], str], store: Settings) -> None:
-        self._home, self._build, self._store = home, build, store
+    def __init__(
+        self,
+        home: Home,
+        build: Callable[[Release], str],
+        store: Settings,
+        recorded: Callable[[Release], str | None] = lambda _: None,
+    ) -> None:
+        self._home, self._build, self._store, self._recorded = home, build, store, recorded
 
     def image_of(self, release: Release) -> str:
-        """Returns `registry/repository@sha256:...`. Raises as `build` does, and Unbuildable where neither the files nor
-        an image are known."""
+        """Returns `registry/repository@sha256:...`. Raises as `build` and `recorded` do, and Unbuildable where neither
+        the files nor an image are known."""
         known = self._store.setting(_key(release))
         if _is_here(self._home, release):
             built = self._build(release)
             if built != known:
                 self._store.set_setting(_key(release), built)
             return built
+        if known is None and (known := self._recorded(release)) is not None:
+            self._store.set_setting(_key(release), known)
         if known is None:
             raise Unbuildable(
                 f"The files of {release.id} are not on this disk, and no image of it is known.",
@@ -41,7 +50,7 @@ class KeptImages:
         which is served where the graph is distrusted."""
         if _is_here(self._home, release) and _model_is_here(self._home, release):
             return True
-        return self._store.setting(_key(release)) is not None
+        return self._store.setting(_key(release)) is not None or self._recorded(release) is not None
 
 
 def _key(release: Release) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from serinus.backends.envoy.xds import Routes
 from serinus.core.ports import Store
 from serinus.delivery import routing_of
+from serinus.engine import is_taken_over
 from serinus.targets.kubernetes.gateway.publication import Wanted
 from serinus.targets.kubernetes.manifests import endpoint
 
@@ -17,13 +18,16 @@ _ISSUING = timedelta(minutes=1)
 """The time within which a key that was issued is published, or is revoked."""
 
 
-def known_routing(store: Store, namespace: str) -> Wanted:
-    """Returns the routing by the store. `namespace`: of releases.
+def known_routing(store: Store, namespace: str) -> Wanted | None:
+    """Returns the routing by the store. `namespace`: of releases. None: the store may be one that was lost, and its
+    champions are not taken over yet.
 
     Each model is routed to its champion alone: the engine divides the traffic of a rollout in flight anew once the
     candidate is ready. Where a key of callers was ever issued, callers without one are refused, although the keys
     themselves are lost.
     """
+    if not is_taken_over(store):
+        return None
     routings, retired = {}, set()
     for state in store.models():
         if state.champion is None:
@@ -37,19 +41,24 @@ def known_routing(store: Store, namespace: str) -> Wanted:
 
 
 def lost_keys(store: Store, published: Collection[str], now: datetime) -> Sequence[str]:
-    """Returns a sentence where API keys that are valid open nothing. `published`: the callers that gateways let in."""
-    lost = [
-        str(token["name"])
+    """Returns a sentence where API keys that are valid open nothing, and one where keys open models and the store does
+    not know them. `published`: the callers that gateways let in."""
+    valid = {
+        str(token["name"]): datetime.fromisoformat(token["issued_at"])
         for token in store.tokens()
-        if token["plane"] == _KEYS
-        and token["revoked_at"] is None
-        and token["name"] not in published
-        and now - datetime.fromisoformat(token["issued_at"]) > _ISSUING
-    ]
-    if not lost:
-        return ()
-    return (
-        f"API keys are lost, because the Secret that held them was deleted, and callers with them are refused: "
-        f"{', '.join(sorted(lost))}. Revoke each (`serinus key revoke NAME`), and create it anew "
-        "(`serinus key create NAME`)",
-    )
+        if token["plane"] == _KEYS and token["revoked_at"] is None
+    }
+    said = []
+    lost = sorted(name for name in valid.keys() - set(published) if now - valid[name] > _ISSUING)
+    if lost:
+        said.append(
+            "API keys are lost, because the Secret that held them was deleted, and callers with them are refused: "
+            f"{', '.join(lost)}. Revoke each (`serinus key revoke NAME`), and create it anew "
+            "(`serinus key create NAME`)"
+        )
+    if unknown := sorted(set(published) - valid.keys()):
+        said.append(
+            "gateways let in callers with keys that are not in the store, which was lost: "
+            f"{', '.join(unknown)}. `serinus key create NAME` replaces such a key"
+        )
+    return said

@@ -105,6 +105,7 @@ def build_world(home: Home, settings: Settings, store: Store, place: Place) -> W
         store=store,
         clock=SystemClock(),
         disk=home.path,
+        recording=place.recording,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from serinus.backends.onnx import Ask
-from serinus.core.ports import Fleet, Rescorer, Router, Scorer, Target, Trials
+from serinus.core.ports import Fleet, Recording, Rescorer, Router, Scorer, Target, Trials
 
 if TYPE_CHECKING:
     from serinus.targets.kubernetes.leading import LeaseLeadership
@@ -55,3 +55,5 @@ class Place:
     """The name of this one among several control planes."""
     announce: Callable[[], None] = lambda: None
     """Makes the beginning of its term known. Raises SerinusError to be called again."""
+    recording: Recording | None = None
+    """By which champions are known where the store is lost."""

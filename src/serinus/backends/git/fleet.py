@@ -7,6 +7,7 @@ it, or the server that it is a copy of, and may push to it.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from serinus.backends.git.remote import Remote
 from serinus.backends.git.repository import BRANCH, Repository
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.merged import Merged
-from serinus.core.names import checked, spec_file
+from serinus.core.names import checked, is_model_name, spec_file
 
 log = logging.getLogger(__name__)
+
+_LIVE = re.compile(r"live/([^/]+)\.yaml")
 
 FOLLOWED_EVERY = 5.0
 """The time, in seconds, after which the branch of the server is read again."""
@@ -76,6 +79,13 @@ class GitFleet:
                 f"{live_file(model)} in {self.repository.path} is not YAML.", hint="Revert its last commit."
             ) from error
         return found if isinstance(found, dict) else None
+
+    def all_live(self) -> Mapping[str, Mapping[str, Any]]:
+        self.repository.fetch()
+        paths = self.repository.blobs(self.repository.tip())
+        names = [found.group(1) for path in paths if (found := _LIVE.fullmatch(path)) is not None]
+        live = {name: self.live(name) for name in names if is_model_name(name)}
+        return {model: said for model, said in live.items() if said is not None}
 
     def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
         head = self._position()

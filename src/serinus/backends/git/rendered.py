@@ -37,6 +37,14 @@ class GitRendered:
 
         return self._repository.commit(edit, f"Place {release}", who=_WHO)
 
+    def read(self, name: str) -> Mapping[str, str]:
+        """Returns the file of this name of each release, by its path, as it is in the repository now. Raises
+        Unavailable, and Refused where one is too large."""
+        self._repository.fetch()
+        paths = [path for path in self._repository.blobs(self._repository.tip()) if self._release_of(path) is not None]
+        chosen = [path for path in paths if path.endswith(f"/{name}")]
+        return {path: text for path in chosen if (text := self._repository.show(path)) is not None}
+
     def remove(self, releases: Collection[str]) -> str:
         """Removes the folders of these releases, in one commit, and returns the newest commit."""
 

@@ -15,6 +15,7 @@ from serinus.core.ports.leadership import Leadership
 from serinus.core.ports.models import Models
 from serinus.core.ports.packages import LockedEnvironment, LockedPackage, Packages
 from serinus.core.ports.predictions import ArrowTable, PredictionLog, PredictionQueries, PredictionRows
+from serinus.core.ports.recording import Recording
 from serinus.core.ports.registry import Registry
 from serinus.core.ports.rollouts import Rollouts
 from serinus.core.ports.router import Router
@@ -44,6 +45,7 @@ __all__ = [
     "PredictionLog",
     "PredictionQueries",
     "PredictionRows",
+    "Recording",
     "Registry",
     "Rescorer",
     "Rollouts",

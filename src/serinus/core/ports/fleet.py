@@ -30,6 +30,10 @@ class Fleet(Protocol):
         """Returns what was last published for the model. None: nothing was."""
         ...
 
+    def all_live(self) -> Mapping[str, Mapping[str, Any]]:
+        """Returns what was last published, by model, as it is in the repository now."""
+        ...
+
     def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
         """Returns the present position of the repository, and the models whose published state has changed since
         `since`.

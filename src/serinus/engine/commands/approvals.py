@@ -65,7 +65,8 @@ class Approvals:
 
         Raises Refused where an actor without the role approve would loosen it.
         """
-        if not self._world.store.rollouts(model, limit=1):
+        store = self._world.store
+        if store.model(model).champion is None and not store.rollouts(model, limit=1):
             raise NotFound(f"no model {model} is deployed", hint=f"`serinus deploy {model}@VERSION` begins.")
         spec = self._world.fleet.read(model)
         now = policy_of(self._world.store, model)

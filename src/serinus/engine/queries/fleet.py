@@ -70,7 +70,7 @@ def shown_states(world: World, found: Known, model: str | None = None) -> Sequen
     states = {s.model: s for s in world.store.models(None if model is None else [model])}
     for flying in found.flights:
         states.setdefault(flying, ModelState(flying))
-    return [s for s in states.values() if s.champion or s.model in found.flights or s.aborted or s.retired]
+    return [s for s in states.values() if s.champion or s.model in found.flights or s.aborted or s.retired or s.notes]
 
 
 def silent_models(world: World) -> Sequence[SilentModel]:

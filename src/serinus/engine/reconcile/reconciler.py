@@ -37,6 +37,7 @@ from serinus.engine.reconcile.converge import Converger, ensure, place, wanted_r
 from serinus.engine.reconcile.jobs import Jobs
 from serinus.engine.reconcile.merges import Merges, TakeMerged
 from serinus.engine.reconcile.observe import Observer
+from serinus.engine.reconcile.taking_over import take_over
 from serinus.engine.reconcile.watching import RollBack, Watcher
 from serinus.engine.world import World
 
@@ -120,6 +121,7 @@ class Engine:
         store = self._world.store
         news = set(self._news.take())
         if self._wanted is None:  # After a start it is unknown of every model whether it matches its status.
+            take_over(self._world)
             self._wanted = {state.model: () for state in store.models()}
             news |= self._wanted.keys()
         self._take_merged()

@@ -46,6 +46,10 @@ class Applier(Protocol):
         that have to be brought again, because objects of them are missing. Raises a SerinusError."""
         ...
 
+    def recorded(self) -> Sequence[Object]:
+        """Returns the Deployments of all releases as they were brought last. Raises a SerinusError."""
+        ...
+
     def troubles(self) -> Mapping[str, str]:
         """What is wrong with releases that were brought, beside what their pods say, by the names of their objects."""
         ...
@@ -80,6 +84,10 @@ class DirectApplier:
             listed = self._cluster.list(kind, self._namespace, labels={ROLE_LABEL: RELEASE_ROLE}).items
             missing |= set(there) - {one["metadata"]["name"] for one in listed}
         return missing
+
+    def recorded(self) -> Sequence[Object]:
+        listed = self._cluster.list(DEPLOYMENT, self._namespace, labels={ROLE_LABEL: RELEASE_ROLE}).items
+        return [one for one in listed if "deletionTimestamp" not in one["metadata"]]
 
     def troubles(self) -> Mapping[str, str]:
         return {}

@@ -9,9 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError, Unavailable
 from serinus.core.home import checked_digest
@@ -50,7 +47,6 @@ from serinus.targets.kubernetes.removing import Removing
 log = logging.getLogger(__name__)
 
 _RELEASES = {ROLE_LABEL: RELEASE_ROLE}
-_RELEASE = TypeAdapter(Release)
 _FIRST_LISTING = 10.0
 """Seconds for which the first reading of the cluster is waited for."""
 _MEASURED_FOR = 5.0
@@ -311,8 +307,7 @@ def _said(deployment: Object | None) -> Mapping[str, str]:
 
 def _release(deployment: Object) -> Release:
     """That it was made of; made again at the time of the Deployment, which nothing reads."""
-    document: dict[str, Any] = {**placed.document(_said(deployment)), "created_at": datetime.now(UTC)}
-    return _RELEASE.validate_python(document)
+    return placed.release(_said(deployment), datetime.now(UTC))
 
 
 def _known_release(deployment: Object) -> Release | None:

@@ -57,6 +57,20 @@ def test_nothing_is_published_while_what_is_known_cannot_be_read(board: PromptBo
     assert board.stored is None
 
 
+def test_nothing_is_published_before_it_is_known_what_is_live(board: PromptBoard) -> None:
+    found: list[Wanted] = []
+    router = ClusterRouter(
+        board, key_of, "probes:8085", leadership=Leader(3), known=lambda: found[0] if found else None
+    )
+    router.begin_term()
+    assert router.all_in_force() == {}
+    with pytest.raises(Unavailable, match="which releases are live is not known yet"):
+        router.admit("payments", "key")
+    assert board.stored is None
+    found.append(KNOWN)
+    assert router.all_in_force() == KNOWN.routes.routings
+
+
 def test_only_who_decides_publishes_what_is_known(board: PromptBoard) -> None:
     waiting = Leader(0)
     waiting.end("another one does")

@@ -43,6 +43,10 @@ _KEPT = 8
 """Documents that are kept parsed."""
 
 
+class NothingKnown(Unavailable):
+    """Nothing is published, and what should be is not known yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds. `gateways`: for all gateways to report a change; those that do not are left out from then on, where
@@ -58,7 +62,8 @@ class ClusterRouter:
     `key_of`: release -> its router key. `probes`: `host:port` at which the control plane reaches the gateways' port of
     probes. `leadership`: where there are several control planes; None: this one is alone. What routes raises Superseded
     where another one decides; keys of callers are admitted and dismissed by any of them. `known`: what is published
-    where nothing is, and this process has seen nothing: what is known from elsewhere; raises SerinusError.
+    where nothing is, and this process has seen nothing: what is known from elsewhere; None: it is not known yet, and
+    nothing is published. It may raise a SerinusError.
     """
 
     def __init__(
@@ -68,7 +73,7 @@ class ClusterRouter:
         probes: str,
         patience: Patience | None = None,
         leadership: Leadership | None = None,
-        known: Callable[[], Wanted] = Wanted,
+        known: Callable[[], Wanted | None] = Wanted,
     ) -> None:
         self._board = board
         self._key_of = key_of
@@ -104,7 +109,10 @@ class ClusterRouter:
     def all_in_force(self) -> Mapping[str, Routing]:
         """See `Router.all_in_force`. Where gateways differ, that of one which does not run what is wanted: a change is
         in force when all of them have it."""
-        stored = self._stored()
+        try:
+            stored = self._stored()
+        except NothingKnown:
+            return {}
         running = [wanted.routes.routings for wanted in self._running(stored)]
         wanted = self._document(stored, stored.publication.version).wanted.routes.routings
         found: dict[str, Routing] = {}
@@ -183,7 +191,7 @@ class ClusterRouter:
     def begin_term(self) -> None:
         """Publishes what is wanted once more, in the present term: whoever has read it before, and decides in a lower
         term, cannot publish any more. Raises Superseded and Unavailable."""
-        with self._lock:
+        with self._lock, contextlib.suppress(NothingKnown):  # Nobody can have read it either.
             self._publish(lambda wanted: wanted)
 
     def callers(self) -> frozenset[str]:
@@ -295,7 +303,7 @@ class ClusterRouter:
 
     def _stored(self) -> Stored:
         """What is published; where nothing is, what this control plane has seen last, or knows from elsewhere. Raises
-        Superseded: nothing is, and another control plane has to publish."""
+        Superseded: nothing is, and another control plane has to publish. Raises NothingKnown."""
         while (stored := self._read()) is None:
             if self._leadership is not None:
                 self._leadership.term()
@@ -305,8 +313,13 @@ class ClusterRouter:
         return stored
 
     def _first(self) -> Publication:
+        wanted = self._known()
+        if wanted is None:
+            raise NothingKnown(
+                "Nothing is published for the gateways, and which releases are live is not known yet.", delay=1.0
+            )
         log.warning("Nothing is published for the gateways, and what is known is published.")
-        return first(self._known(), self._key_of, int(time.time()))
+        return first(wanted, self._key_of, int(time.time()))
 
     def _read(self) -> Stored | None:
         try:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
-from serinus.core.errors import NotFound, SerinusError, TemporaryError, Unavailable
+import yaml
+
+from serinus.core.errors import NotFound, Refused, SerinusError, TemporaryError, Unavailable
 from serinus.core.release import Release
 from serinus.lib.backoff import Backoff
 from serinus.targets.kubernetes.cluster import Cluster, Mirror, Object
@@ -17,6 +19,7 @@ from serinus.targets.kubernetes.cluster.kinds import APPLICATION, APPLICATION_SE
 from serinus.targets.kubernetes.gitops import words
 from serinus.targets.kubernetes.gitops.manifests import (
     CLUSTER_LABEL,
+    DEPLOYMENT_FILE,
     DIGEST,
     application_set,
     files_of,
@@ -37,7 +40,7 @@ _LONGEST_PAUSE = 60.0
 class Rendered(Protocol):
     """The manifests of releases in the fleet repository. Implementation: backends/git.
 
-    Both methods return the newest commit, and raise a SerinusError where nothing was committed.
+    Those that write return the newest commit, and raise a SerinusError where nothing was committed.
     """
 
     def write(self, model: str, release: str, files: Mapping[str, str]) -> str:
@@ -46,6 +49,10 @@ class Rendered(Protocol):
 
     def remove(self, releases: Collection[str]) -> str:
         """Removes the folders of these releases."""
+        ...
+
+    def read(self, name: str) -> Mapping[str, str]:
+        """Returns the file of this name of each release, by its path. Raises a SerinusError."""
         ...
 
 
@@ -128,6 +135,11 @@ class GitApplier:
         """Argo CD heals what is in Git. It may be one that was installed anew, and knows nothing of Serinus."""
         self._tell_of_itself()
         return ()
+
+    def recorded(self) -> Sequence[Object]:
+        """Returns the Deployments in Git, whether Argo CD has applied them or not. Raises Refused where somebody has
+        written something else in their place."""
+        return [_parsed(path, text) for path, text in self._rendered.read(DEPLOYMENT_FILE).items()]
 
     def troubles(self) -> Mapping[str, str]:
         """What Argo CD says is wrong with releases, by the names of their objects."""
@@ -272,6 +284,16 @@ class GitApplier:
             log.warning("Argo CD could not be told of a commit: %s", error)
             return f"Argo CD looks at the repository by itself, within minutes, as it could not be told: {error}"
         return ""
+
+
+def _parsed(path: str, text: str) -> Object:
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Refused(f"{path} in the fleet repository is not YAML.", hint="Revert its last commit.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
+        raise Refused(f"{path} in the fleet repository is no Deployment.", hint="Revert its last commit.")
+    return found
 
 
 def _annotation(name: str, value: str) -> Mapping[str, Mapping[str, Mapping[str, str]]]:

@@ -17,6 +17,9 @@ CLUSTER_LABEL = "serinus/cluster"
 DIGEST = "serinus/rendered"
 """The annotation of a Deployment by which the cluster shows which files of the release are applied."""
 
+DEPLOYMENT_FILE = "deployment.yaml"
+"""The name of the file of a release's Deployment."""
+
 _KINDS = (
     ("", "Service"),
     ("", "ServiceAccount"),

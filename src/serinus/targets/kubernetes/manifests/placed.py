@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from serinus.core.release import Release, Scale
 
-RELEASE, SCALE, LONG = "serinus/release", "serinus/scale", "serinus/long"
+RELEASE, SCALE, LONG, WORKER_BYTES = "serinus/release", "serinus/scale", "serinus/long", "serinus/worker-bytes"
 """Annotations of a Deployment."""
-_SCALE = TypeAdapter(Scale)
+_RELEASE, _SCALE = TypeAdapter(Release), TypeAdapter(Scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Placed:
 def annotations_of(placed: Placed) -> dict[str, str]:
     """By which the Deployment says what it was made of."""
     long = {LONG: "true"} if placed.long else {}
-    return {RELEASE: identity(placed.release), SCALE: as_json(asdict(placed.scale)), **long}
+    measured = {} if placed.worker_bytes is None else {WORKER_BYTES: str(placed.worker_bytes)}
+    return {RELEASE: identity(placed.release), SCALE: as_json(asdict(placed.scale)), **long, **measured}
 
 
 def identity(release: Release) -> str:
@@ -52,6 +54,17 @@ def document(said: Mapping[str, str]) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def release(said: Mapping[str, str], created_at: datetime) -> Release:
+    """Of these annotations. Raises ValueError: they do not say one as this version of Serinus does."""
+    return _RELEASE.validate_python({**document(said), "created_at": created_at})
+
+
+def worker_bytes(said: Mapping[str, str]) -> int | None:
+    """Of these annotations; None: it was not measured."""
+    found = said.get(WORKER_BYTES, "")
+    return int(found) if found.isascii() and found.isdecimal() else None
 
 
 def release_id(said: Mapping[str, str]) -> str | None:
