@@ -86,6 +86,14 @@ def test_only_who_decides_publishes_again_what_somebody_has_deleted(board: Promp
     assert board.splits == {"by-4"}
 
 
+def test_where_nothing_is_published_a_reading_publishes_in_the_present_term(board: PromptBoard) -> None:
+    for term in (5, 6):
+        board.stored = None
+        router(board, Leader(term)).all_in_force()
+        assert board.stored is not None
+        assert board.stored.publication.term == term
+
+
 def test_the_secret_keeps_the_term() -> None:
     publication = Publication("v1", {"v1": b"document"}, number=7, term=3)
     assert publication_of(secret_of(publication, "serinus", "1")) == publication

@@ -305,10 +305,10 @@ class ClusterRouter:
         """What is published; where nothing is, what this control plane has seen last, or knows from elsewhere. Raises
         Superseded: nothing is, and another control plane has to publish. Raises NothingKnown."""
         while (stored := self._read()) is None:
-            if self._leadership is not None:
-                self._leadership.term()
+            term = 0 if self._leadership is None else self._leadership.term()
+            missing = self._last or self._first()
             with contextlib.suppress(Stale):
-                return self._board.publish(self._last or self._first(), None)
+                return self._board.publish(replace(missing, term=max(term, missing.term)), None)
         self._last = stored.publication
         return stored
 
