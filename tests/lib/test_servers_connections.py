@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from waiting import wait_until
@@ -19,7 +20,7 @@ from serinus.lib.servers import Limits, limited
 
 SECONDS = 10.0
 """In which something must have happened; the machine may be busy."""
-LIMITS = Limits(places=8, head=0.3, body=0.5)
+LIMITS = Limits(places=8, head=0.3, body=0.5, idle=1)
 
 
 async def application(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
@@ -46,7 +47,6 @@ async def application(scope: Any, receive: Callable[[], Any], send: Callable[[An
 def running(limits: Limits) -> Iterator[int]:
     """The port of a server in a thread."""
     config = uvicorn.Config(application, log_level="critical", access_log=False, lifespan="off", ws="none")
-    config.timeout_keep_alive = 1
     config.timeout_graceful_shutdown = 1
     server = uvicorn.Server(limited(config, limits))
     with socket.socket() as listener:
@@ -149,6 +149,20 @@ def test_a_connection_in_use_is_kept(port: int) -> None:
         caller.auto_open = 0
         time.sleep(LIMITS.head / 2)
     caller.close()
+
+
+def test_a_connection_that_asks_no_more_is_closed(port: int, held: ExitStack) -> None:
+    connection = connected(held, port, HEAD + b"\r\n")
+    assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+    wait_until(lambda: is_closed(connection))
+
+
+def test_a_connection_is_kept_for_longer_than_clients_keep_one() -> None:
+    """Otherwise a request may meet the closing of its connection."""
+    config = limited(uvicorn.Config(application))
+    expiry = httpx.Limits().keepalive_expiry
+    assert expiry is not None
+    assert config.timeout_keep_alive > 10 * expiry
 
 
 def test_a_body_that_keeps_its_pace_may_take_longer() -> None:

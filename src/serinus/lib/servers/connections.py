@@ -27,6 +27,9 @@ class Limits:
     """Seconds for the first line and the headers of a request, from the start of the connection or the first byte."""
     body: float = 15.0
     """Seconds for the body of a request."""
+    idle: int = 75
+    """Seconds between two requests of a connection. This is longer than clients keep one. If both had the same time, a
+    request could meet the closing of its connection, and would get no answer. uvicorn's default is that of httpx."""
     rate: int | None = None
     """The body gets another second for each so many bytes that have arrived. None: it does not."""
 
@@ -44,6 +47,7 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
     answered, or that does not read its answer.
     """
     chosen = limits or Limits()
+    config.timeout_keep_alive = chosen.idle
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     places = max(1, min(chosen.places, files // _SHARE_OF_FILES))
     if not config.loaded:
