@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -134,6 +135,13 @@ def test_a_body_after_its_answer_is_not_read_for_ever(port: int, held: ExitStack
     connection = connected(held, port, POST.replace(b"/wait", b"/"))
     assert connection.recv(4096).startswith(b"HTTP/1.1 200")
     dribble_until_closed(connection)
+
+
+def test_half_a_body_after_its_answer_is_not_waited_for(held: ExitStack) -> None:
+    with running(replace(LIMITS, idle=600)) as port:
+        connection = connected(held, port, POST.replace(b"/wait", b"/") + b"half")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        wait_until(lambda: is_closed(connection))
 
 
 def test_a_request_that_takes_long_to_answer_is_answered(port: int) -> None:

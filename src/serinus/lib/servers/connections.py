@@ -72,6 +72,11 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
             self._rest()
             super().connection_lost(error)
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.cycle.more_body:  # It was answered before it was complete, and is not idle.
+                self._watch()
+
         def data_received(self, data: bytes) -> None:
             self.received += len(data)
             super().data_received(data)
