@@ -170,6 +170,8 @@ def test_the_image_of_the_control_plane_runs_its_programs(
     reference = push_control_image(lambda _: registry, place, Path(sys.base_prefix), lambda _: None)
     config = unpacked(reference, tmp_path / "root")["config"]
     environment = dict(one.partition("=")[::2] for one in config["Env"]) | {"HOME": "/tmp", "TMPDIR": "/tmp"}
+    (tmp_path / "root" / "dev").mkdir(exist_ok=True)
+    (tmp_path / "root" / "dev" / "null").touch()  # As good as the device that a container gets; only root makes one.
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
