@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 from serinus.targets.kubernetes.control import rights
@@ -17,6 +16,7 @@ from serinus.targets.kubernetes.control.rights import Right
 from serinus.targets.kubernetes.control.symbols import choice, digest, document, usual, whole
 from serinus.targets.kubernetes.control.values import API_PORT, COLLECTORS_PORT, NAME, Values
 from serinus.targets.kubernetes.gateway.names import ROLE as GATEWAY_ROLE
+from serinus.targets.kubernetes.manifests import parts
 from serinus.targets.kubernetes.manifests.names import RELEASE_ROLE, ROLE_LABEL
 
 Manifest = dict[str, Any]
@@ -233,15 +233,8 @@ PARTS: Sequence[Part] = (
 
 
 def _head(api: str, kind: str, namespace: str, name: str) -> Manifest:
-    where = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": api, "kind": kind, "metadata": {"labels": _labels(), "name": name, **where}}
+    return parts.head(api, kind, namespace, name, _labels())
 
 
-def _labels() -> Manifest:
-    return {
-        **LABELS,
-        "app.kubernetes.io/instance": NAME,
-        "app.kubernetes.io/managed-by": "serinus",
-        "app.kubernetes.io/part-of": "serinus",
-        "app.kubernetes.io/version": version("serinus"),
-    }
+def _labels() -> dict[str, str]:
+    return parts.labels(LABELS, NAME)

@@ -9,6 +9,7 @@ from typing import Any
 
 from serinus.targets.kubernetes.control.symbols import choice, text, whole
 from serinus.targets.kubernetes.control.values import API_PORT, COLLECTORS_PORT, NAME, SECRETS, Values
+from serinus.targets.kubernetes.manifests import parts
 from serinus.targets.kubernetes.manifests.names import CONTROL_ROLE, ROLE_LABEL
 
 Manifest = dict[str, Any]
@@ -58,15 +59,7 @@ def pod_spec(values: Values, namespace: str) -> Manifest:
         "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "tolerations": whole(values.tolerations),
-        "topologySpreadConstraints": [
-            {
-                "labelSelector": {"matchLabels": LABELS},
-                "maxSkew": 1,
-                "topologyKey": key,
-                "whenUnsatisfiable": "ScheduleAnyway",
-            }
-            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-        ],
+        "topologySpreadConstraints": parts.spread(LABELS),
         "volumes": _volumes(values),
     }
 
@@ -80,22 +73,22 @@ def _container(values: Values) -> Manifest:
             {"name": "TMPDIR", "value": "/tmp"},  # noqa: S108  a volume of the pod
             {"name": "DOCKER_CONFIG", "value": f"{SECRETS}/registry"},
             {"name": "SERINUS_REPLICAS", "value": text(values.replicas)},
-            _field("SERINUS_NAMESPACE", "metadata.namespace"),
+            parts.field("SERINUS_NAMESPACE", "metadata.namespace"),
         ],
         "envFrom": [{"secretRef": {"name": whole(values.secrets.variables), "optional": True}}],
         "image": whole(values.image),
         "imagePullPolicy": "IfNotPresent",
-        "livenessProbe": _probe({"tcpSocket": {"port": "api"}}, period=20, failures=6),
+        "livenessProbe": parts.probe({"tcpSocket": {"port": "api"}}, period=20, failures=6),
         "name": "control-plane",
-        "ports": [_port("api", API_PORT), _port("collectors", COLLECTORS_PORT)],
-        "readinessProbe": _probe({"httpGet": _healthz(values)}, period=5, failures=3),
+        "ports": [parts.port("api", API_PORT), parts.port("collectors", COLLECTORS_PORT)],
+        "readinessProbe": parts.probe({"httpGet": _healthz(values)}, period=5, failures=3),
         "resources": whole(values.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "startupProbe": _probe({"tcpSocket": {"port": "api"}}, period=5, failures=_START_SECONDS // 5),
+        "startupProbe": parts.probe({"tcpSocket": {"port": "api"}}, period=5, failures=_START_SECONDS // 5),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
@@ -140,15 +133,3 @@ def _healthz(values: Values) -> Manifest:
         "port": "api",
         "scheme": choice(values.config.insecure, "HTTP", "HTTPS"),
     }
-
-
-def _probe(what: Manifest, *, period: int, failures: int) -> Manifest:
-    return {**what, "failureThreshold": failures, "periodSeconds": period, "successThreshold": 1, "timeoutSeconds": 5}
-
-
-def _port(name: str, number: int) -> Manifest:
-    return {"containerPort": number, "name": name, "protocol": "TCP"}
-
-
-def _field(name: str, path: str) -> Manifest:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}

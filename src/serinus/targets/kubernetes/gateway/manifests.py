@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from serinus.targets.kubernetes.gateway.names import NAME, ROLE, ROLE_LABEL, SECRET_NAME
 from serinus.targets.kubernetes.gateway.pod_manifest import (
@@ -14,7 +13,7 @@ from serinus.targets.kubernetes.gateway.pod_manifest import (
     pod_spec,
 )
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
-from serinus.targets.kubernetes.manifests import collecting
+from serinus.targets.kubernetes.manifests import collecting, parts
 from serinus.targets.kubernetes.manifests.names import CONTROL_ROLE, PORT
 
 CONTROL_PLANE = {ROLE_LABEL: CONTROL_ROLE}
@@ -265,18 +264,8 @@ def _service(settings: GatewaySettings, name: str, port: Manifest, kind: str) ->
 
 
 def _head(api: str, kind: str, namespace: str, name: str) -> Manifest:
-    return {
-        "apiVersion": api,
-        "kind": kind,
-        "metadata": {"labels": _labels(), "name": name, "namespace": namespace},
-    }
+    return parts.head(api, kind, namespace, name, _labels())
 
 
-def _labels() -> Manifest:
-    return {
-        **_SELECTED,
-        "app.kubernetes.io/instance": NAME,
-        "app.kubernetes.io/managed-by": "serinus",
-        "app.kubernetes.io/part-of": "serinus",
-        "app.kubernetes.io/version": version("serinus"),
-    }
+def _labels() -> dict[str, str]:
+    return parts.labels(_SELECTED, NAME)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
-from serinus.targets.kubernetes.manifests import collecting
+from serinus.targets.kubernetes.manifests import collecting, parts
 
 Manifest = dict[str, Any]
 
@@ -45,15 +45,7 @@ def pod_spec(settings: GatewaySettings, account: str, labels: Manifest) -> Manif
         "serviceAccount": account,
         "serviceAccountName": account,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "topologySpreadConstraints": [
-            {
-                "labelSelector": {"matchLabels": labels},
-                "maxSkew": 1,
-                "topologyKey": key,
-                "whenUnsatisfiable": "ScheduleAnyway",
-            }
-            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-        ],
+        "topologySpreadConstraints": parts.spread(labels),
         "volumes": _volumes(settings),
     }
 
@@ -64,13 +56,13 @@ def _envoy(settings: GatewaySettings) -> Manifest:
         **_container(settings, "envoy"),
         "command": [*words, "--threads", str(settings.threads)],
         "lifecycle": {"preStop": {"exec": {"command": [*words, "--leave", str(_LINGER_SECONDS)]}}},
-        "livenessProbe": _probe({"tcpSocket": {"port": "http"}}, period=10, failures=6),
-        "ports": [_port("http", CALLERS_PORT), _port("probes", PROBES_PORT)],
+        "livenessProbe": parts.probe({"tcpSocket": {"port": "http"}}, period=10, failures=6),
+        "ports": [parts.port("http", CALLERS_PORT), parts.port("probes", PROBES_PORT)],
         "resources": {
             "limits": {"cpu": str(settings.threads), "memory": "1Gi"},
             "requests": {"cpu": settings.cpu_request, "memory": "256Mi"},
         },
-        "startupProbe": _probe({"tcpSocket": {"port": "http"}}, period=1, failures=60),
+        "startupProbe": parts.probe({"tcpSocket": {"port": "http"}}, period=1, failures=60),
         "volumeMounts": [{"mountPath": HOME, "name": "run"}],
     }
 
@@ -94,13 +86,13 @@ def _agent(settings: GatewaySettings) -> Manifest:
     return {
         **container,
         "command": words,
-        "env": [*container["env"], _field("POD", "metadata.name"), _field("UID", "metadata.uid")],
-        "livenessProbe": _probe({"httpGet": _get("/live")}, period=10, failures=6),
-        "ports": [_port("health", HEALTH_PORT)],
-        "readinessProbe": _probe({"httpGet": _get("/ready")}, period=2, failures=2),
+        "env": [*container["env"], parts.field("POD", "metadata.name"), parts.field("UID", "metadata.uid")],
+        "livenessProbe": parts.probe({"httpGet": _get("/live")}, period=10, failures=6),
+        "ports": [parts.port("health", HEALTH_PORT)],
+        "readinessProbe": parts.probe({"httpGet": _get("/ready")}, period=2, failures=2),
         "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "20m", "memory": "96Mi"}},
         "restartPolicy": "Always",
-        "startupProbe": _probe({"httpGet": _get("/live")}, period=1, failures=60),
+        "startupProbe": parts.probe({"httpGet": _get("/live")}, period=1, failures=60),
         "volumeMounts": mounts,
     }
 
@@ -169,23 +161,5 @@ def _volumes(settings: GatewaySettings) -> list[Manifest]:
     return volumes
 
 
-def _probe(what: Manifest, *, period: int, failures: int) -> Manifest:
-    return {
-        **what,
-        "failureThreshold": failures,
-        "periodSeconds": period,
-        "successThreshold": 1,
-        "timeoutSeconds": 5,
-    }
-
-
 def _get(path: str) -> Manifest:
     return {"path": path, "port": "health", "scheme": "HTTP"}
-
-
-def _port(name: str, number: int) -> Manifest:
-    return {"containerPort": number, "name": name, "protocol": "TCP"}
-
-
-def _field(name: str, path: str) -> Manifest:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}

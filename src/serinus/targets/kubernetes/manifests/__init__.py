@@ -5,6 +5,7 @@ placed             what the manifests of one release are made of
 pod, resources     the pod
 objects            one function a manifest
 rendering          manifests as YAML
+parts              what manifests of gateways and of the control plane share
 """
 
 from __future__ import annotations
