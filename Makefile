@@ -45,8 +45,11 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
+# The number of processes that run tests: make test WORKERS=4
+WORKERS ?= 2
+
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser and not cluster"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not browser and not cluster"
 
 # 2,000 streams of each kind, as docs/judge.md shows them: make test-judge STREAMS=2000
 STREAMS ?= 100
@@ -117,7 +120,7 @@ bounds: setup
 	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .bounds/$$resolution && \
 	  VIRTUAL_ENV=.bounds/$$resolution $(BIN)/uv pip install --quiet --resolution $$resolution \
 	    --group dev -e ./runtime -e ".[local]" && \
-	  .bounds/$$resolution/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not root" \
+	  .bounds/$$resolution/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow and not browser and not root" \
 	    --deselect $(OF_THE_LOCK) $(BOUNDS_TESTS) || exit 1; \
 	done
 
