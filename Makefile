@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-judge test-slow test-root test-cluster object-store lab-packages lab-build lab-up lab-down demo bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster object-store lab-packages lab-build lab-up lab-down demo bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       real card transactions: a better model promoted, two bad ones stopped (4 minutes)"
-	@echo "make test       all tests but whole rollouts under load"
+	@echo "make test       all tests but those that take long, and whole rollouts under load"
+	@echo "make test-long  tests that take many seconds each"
 	@echo "make test-judge simulated rollouts of every kind: false aborts and false promotions (minutes)"
 	@echo "make test-slow  whole rollouts by real processes, under load"
 	@echo "make test-root  the tests that need root, or show more as root"
@@ -45,8 +46,14 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
+# The number of processes that run tests, which often wait: make test WORKERS=4
+WORKERS ?= 3
+
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser and not cluster"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not slow and not browser and not cluster"
+
+test-long: setup
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "long and not cluster"
 
 # 2,000 streams of each kind, as docs/judge.md shows them: make test-judge STREAMS=2000
 STREAMS ?= 100
@@ -97,7 +104,7 @@ fidelity: setup
 fidelity-short: setup
 	$(BIN)/python -m fidelity --comparisons 5000 --seconds 90
 
-check: lint types imports test test-judge fidelity-short test-slow
+check: lint types imports test test-long test-judge fidelity-short test-slow
 	DEMO_EXIT=1 $(MAKE) demo
 
 # Of wheels alone: the sdist of one distribution does not hold the other.
@@ -117,7 +124,7 @@ bounds: setup
 	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .bounds/$$resolution && \
 	  VIRTUAL_ENV=.bounds/$$resolution $(BIN)/uv pip install --quiet --resolution $$resolution \
 	    --group dev -e ./runtime -e ".[local]" && \
-	  .bounds/$$resolution/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not root" \
+	  .bounds/$$resolution/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow and not browser and not root" \
 	    --deselect $(OF_THE_LOCK) $(BOUNDS_TESTS) || exit 1; \
 	done
 

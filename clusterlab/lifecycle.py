@@ -28,6 +28,7 @@ _LONGEST_PATH = 60
 Say = Callable[[str], None]
 
 
+@files.umask(0o022)
 def up(wanted: Path | None, owner: str | None, say: Say) -> None:
     """Starts the lab and waits until all of it is ready; where it runs already, that is said.
 

@@ -17,12 +17,21 @@ import one_thread  # noqa: F401  it sets variables
 import pytest
 from databases import new_database
 
+from serinus.lib import files
+
 PLACES = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), *os.get_exec_path()]
 """Debian keeps the server out of the path."""
 
 
 def _found(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(PLACES))
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """That of the process is the same for every test, whatever those before it have called."""
+    with files.umask(0o022):
+        yield
 
 
 @pytest.fixture(scope="session")

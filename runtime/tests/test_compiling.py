@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,11 +178,18 @@ def test_every_column_of_a_tree_is_put_on_both_sides_of_its_splits() -> None:
 # --- what a proof finds -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def pipeline(data: pd.DataFrame, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def kept(data: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = data[[*NUMBERS, "hour", *TEXTS]]
     model = mixed(LogisticRegression(max_iter=500), one_hot(handle_unknown="error"))
-    return compile_it(model, inputs, data["fraud"], tmp_path, "predict_proba")
+    return compile_it(model, inputs, data["fraud"], tmp_path_factory.mktemp("kept"), "predict_proba")
+
+
+@pytest.fixture
+def pipeline(kept: Path, tmp_path: Path) -> Path:
+    """A copy, whose files a test may damage."""
+    shutil.copytree(kept.parent, tmp_path, dirs_exist_ok=True)
+    return tmp_path / kept.name
 
 
 def test_a_proof_names_the_rows_that_differ(pipeline: Path) -> None:

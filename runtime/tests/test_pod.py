@@ -291,6 +291,7 @@ def test_while_a_worker_is_away_for_longer_new_callers_come_to_the_others(start_
     assert victim not in pod.wait_ready(2).workers()
 
 
+@pytest.mark.long
 def test_a_hung_worker_is_replaced_and_a_busy_one_is_not(
     start_pod: StartPod, make_artifact: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -298,7 +299,7 @@ def test_a_hung_worker_is_replaced_and_a_busy_one_is_not(
     artifact = make_artifact(tmp_path / "model", ORDERS.replace("    time.sleep(seconds)\n", busy))
     pod = start_pod(artifact, hang_seconds=5, settings={"timeout_ms": 60_000}).wait_ready()
     worker = pod.workers()[0]
-    assert who(pod.caller(), "work 9") == worker
+    assert who(pod.caller(), "work 7") == worker
     assert pod.probe("/live").status == 200
     os.kill(worker, signal.SIGSTOP)
     until(lambda: pod.workers() not in ([], [worker]))
@@ -520,13 +521,13 @@ def _load_pyfunc(path):
 
     def test_a_request_that_kills_each_worker_does_not_end_the_pod(self, start_pod: StartPod, obedient: Path) -> None:
         pod = start_pod(obedient).wait_ready()
-        for _ in range(6):
+        for _ in range(5):  # as many starts in a row that fail would end it
             worker = who(pod.caller())
             with pytest.raises(ConnectionError):
                 who(pod.caller(), "exit 5")
             until(lambda: worker not in pod.workers())  # noqa: B023  called at once
             pod.wait_ready()
-        assert pod.metric("restarts_total") == 6
+        assert pod.metric("restarts_total") == 5
         assert pod.probe("/live").status == 200
         assert "12.5" not in pod.log
         assert who(pod.caller()) == pod.workers()[0]

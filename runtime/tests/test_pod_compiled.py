@@ -28,13 +28,18 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiling_models.compile_it(model, inputs, data["fraud"], tmp_path_factory.mktemp("c"), "predict_proba")
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment of compiled releases."""
+    return environment_of(tmp_path_factory.mktemp("small") / "environment", COMPILED)
+
+
 @pytest.fixture
-def start(start_pod: Callable[..., RunningPod], artifact: Path, tmp_path: Path) -> Callable[..., RunningPod]:
-    environment = environment_of(tmp_path / "compiled-environment", COMPILED)
+def start(start_pod: Callable[..., RunningPod], artifact: Path, small: Path) -> Callable[..., RunningPod]:
     digest = compiled.digest_of(artifact.parent / "compiled")
 
     def started(**more: object) -> RunningPod:
-        return start_pod(artifact, environment=environment, **{"compiled": True, "digest": digest, **more})
+        return start_pod(artifact, environment=small, **{"compiled": True, "digest": digest, **more})
 
     return started
 

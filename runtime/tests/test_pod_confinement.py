@@ -139,6 +139,7 @@ def test_a_worker_knows_of_its_surroundings_only_what_it_needs(pod: RunningPod) 
     assert "s3cr3t" not in json.dumps(said)
 
 
+@pytest.mark.long
 def test_a_worker_that_reports_nonsense_is_replaced_and_the_supervisor_goes_on(
     start_pod: Callable[..., RunningPod], make_artifact: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -84,6 +84,10 @@ class TestJobsOfACluster(TrialsContract):
     def narrow(self, released: Released, client: Cluster, settings: JobSettings) -> ClusterTrials:
         return build_cluster_trials(released.home, client, replace(settings, seconds=8), released.images)
 
+    @pytest.fixture
+    def hurried(self, narrow: ClusterTrials) -> ClusterTrials:
+        return narrow
+
 
 COLUMNS = ("amount", "hour")
 ROWS = [[12.5, 3.0], [900.0, 23.0], [0.1, 1e-300], [1e6, 7.0]]

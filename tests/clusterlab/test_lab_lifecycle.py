@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from clusterlab import ROOT, LabError, building, lifecycle, machine, place
+from serinus.lib import files
 
 pytestmark = [
     pytest.mark.root,
@@ -108,7 +109,8 @@ def test_it_is_reached_from_the_machine_and_a_second_start_says_that_it_runs(dir
 
 
 def test_any_user_may_ask_where_it_is_and_the_owner_alone_reads_the_kubeconfig(directory: Path) -> None:
-    lifecycle.up(directory, "nobody", lambda _: None)
+    with files.umask(0o077):  # as many machines have it for root
+        lifecycle.up(directory, "nobody", lambda _: None)
     kubeconfig = Path(lifecycle.status()["kubeconfig"])
     assert kubeconfig.owner() == "nobody"
     assert kubeconfig.stat().st_mode & 0o777 == 0o600

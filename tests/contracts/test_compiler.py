@@ -19,7 +19,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from job_cluster import JobCluster, image_of
+from job_cluster import JobCluster, briefly, image_of
 from lab import FakeCompiler
 from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
@@ -94,7 +94,7 @@ def jobs(path: Path) -> Setting:
     def image(artifact: str, environment: str | None) -> str:
         return image_of(home.artifact(artifact), Path(sys.prefix))
 
-    trials = ClusterTrials(Jobs(cluster, JobSettings()), image, Trials(home))
+    trials = ClusterTrials(Jobs(cluster, JobSettings(), pause=briefly), image, Trials(home))
     return Setting(OnnxCompiler(home.compiled, Here(), Asked(trials)))
 
 

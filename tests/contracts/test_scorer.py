@@ -268,7 +268,7 @@ def test_what_is_not_one_score_a_row_is_no_answer(asking: Asking, worker: Worker
 def test_a_release_that_does_not_answer_is_unavailable(asking: Asking) -> None:
     asking.place()
     with pytest.raises(Unavailable, match="fraud-1-abcdef"):
-        score(asking, ["x"], [1])
+        asking.scorer.score(asking.endpoint, ["x"], [[1]], 0.3)
 
 
 def test_an_endpoint_of_no_placed_release_is_not_found(asking: Asking) -> None:

@@ -39,3 +39,7 @@ class TestProcesses(TrialsContract):
     @pytest.fixture
     def narrow(self, home: Home) -> Trials:
         return Trials(home, limits=TrialLimits(seconds=8, memory_bytes=1 << 30))
+
+    @pytest.fixture
+    def hurried(self, home: Home) -> Trials:
+        return Trials(home, limits=TrialLimits(seconds=2))

@@ -31,6 +31,8 @@ from serinus.engine.steps.asking import Subject, asked
 from serinus.targets.local.host import SocketScorer, Trials, launch
 from serinus.targets.local.host.reach import readable
 
+pytestmark = pytest.mark.long
+
 xgboost = pytest.importorskip("xgboost", reason="of the data scientist's side: uv sync --group demo")
 
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 90.0], "hour": [1.0, 2.0, 3.0, 4.0]})

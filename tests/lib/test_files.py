@@ -60,30 +60,20 @@ def test_text_is_utf8(path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o600, 0o640])
 def test_the_mode_is_the_one_asked_for_whatever_the_umask(path: Path, mode: int) -> None:
     path.touch(0o644)
-    before = os.umask(0o077)
-    try:
+    with files.umask(0o077):
         files.write(path, "x", mode=mode)
-    finally:
-        os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_without_a_mode_the_umask_decides(path: Path) -> None:
-    before = os.umask(0o027)
-    try:
+    with files.umask(0o027):
         files.write(path, "x", mode=None)
-    finally:
-        os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_nothing_is_readable_by_others_before_it_has_its_mode(path: Path) -> None:
-    before = os.umask(0)
-    try:
-        with files.replacing(path) as file:
-            assert stat.S_IMODE(Path(file.name).stat().st_mode) == 0o600
-    finally:
-        os.umask(before)
+    with files.umask(0), files.replacing(path) as file:
+        assert stat.S_IMODE(Path(file.name).stat().st_mode) == 0o600
 
 
 def test_an_exception_leaves_the_old_file_and_nothing_beside_it(path: Path) -> None:

@@ -21,6 +21,8 @@ from serinus.engine import Desk
 from serinus.engine.world import World
 from serinus.wiring.office import deciding
 
+pytestmark = pytest.mark.long
+
 
 class Sleeper(Counter):
     """Whose `at`-th act is held until another control plane has done `meanwhile`."""

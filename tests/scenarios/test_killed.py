@@ -15,6 +15,8 @@ from serinus.core.people import Access, Actor
 from serinus.core.release import Artifact, VersionRef
 from serinus.core.rollout import Phase
 
+pytestmark = pytest.mark.long
+
 QUICK = """
 model: fraud
 alerts: {budget: 25%}

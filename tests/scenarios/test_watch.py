@@ -294,6 +294,7 @@ def degraded(directory: Path, counter: Counter) -> Lab:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.long
 def test_killed_at_any_act_of_the_rollback_it_goes_back_once(directory: Path, after: bool) -> None:
     whole = Counter(at=0, after=False)
     degraded(directory / "whole", whole)

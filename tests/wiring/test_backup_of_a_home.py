@@ -21,6 +21,7 @@ from serinus.core.home import Home
 from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import ModelState
 from serinus.core.routing import Arm, Role, Routing
+from serinus.lib import files
 from serinus.targets.local.supervisor import settings as chosen
 from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.settings import Settings
@@ -114,11 +115,8 @@ def test_a_home_is_restored_elsewhere_and_its_paths_lead_there(home: Home, tmp_p
 
 def test_nobody_else_may_read_what_is_restored(home: Home, tmp_path: Path) -> None:
     path = saved(home)
-    before = os.umask(0)
-    try:
+    with files.umask(0):
         restore(path, Home(tmp_path / "there"))
-    finally:
-        os.umask(before)
     open_to_others = [path for path in (tmp_path / "there").rglob("*") if stat.S_IMODE(path.lstat().st_mode) & 0o077]
     assert open_to_others == []
     assert stat.S_IMODE((tmp_path / "there").stat().st_mode) == 0o700

@@ -88,6 +88,7 @@ def test_before_its_term_a_control_plane_writes_nothing_to_the_cluster(
 # --- two processes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_two_control_processes_answer_and_one_of_them_decides(tmp_path: Path, postgres_database: str) -> None:
     with serving_leases(tmp_path) as (kubeconfig, leases, others):
 

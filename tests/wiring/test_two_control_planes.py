@@ -8,6 +8,8 @@ import pytest
 import taking_over
 from lease_server import serving_leases
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("story", taking_over.WITHOUT_A_CLUSTER, ids=lambda story: story.__name__)
 def test_of_two_control_planes_one_decides(story: object, postgres_database: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Atomic replacement of files."""
+"""Atomic replacement of files, and their modes."""
 
 from __future__ import annotations
 
@@ -57,6 +57,16 @@ def update(path: Path, content: str) -> None:
     """Replaces the file only where the content differs, so that a full disk does not matter where nothing changes."""
     if not path.exists() or path.read_bytes() != content.encode():
         write(path, content)
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Sets the umask within the block. It is that of the whole process, and programs started there inherit it."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def sync_directory(directory: Path) -> None:

@@ -56,6 +56,14 @@ def caller(served: Proxy) -> Iterator[Caller]:
 
 
 @pytest.fixture
+def asker(shared: Proxy) -> Iterator[Caller]:
+    """For tests that only ask."""
+    caller = Caller(shared)
+    yield caller
+    caller.channel.close()
+
+
+@pytest.fixture
 def triton(proxy: Proxy) -> Iterator[InferenceServerClient]:
     client = InferenceServerClient(f"127.0.0.1:{proxy.port}")
     yield client
@@ -79,16 +87,16 @@ def test_a_call_goes_to_the_model_that_its_message_names(served: Proxy, caller: 
     client.close()
 
 
-def test_a_release_is_told_the_same_as_over_http(caller: Caller) -> None:
-    told = caller.headers(x_entity_id="card-7", x_request_id="r-1", x_serinus_split="mine", x_serinus_role="mine")
+def test_a_release_is_told_the_same_as_over_http(asker: Caller) -> None:
+    told = asker.headers(x_entity_id="card-7", x_request_id="r-1", x_serinus_split="mine", x_serinus_role="mine")
     assert (told["x-serinus-split"], told["x-serinus-role"]) == ("s1", "champion")
     assert (told["x-entity-id"], told["x-request-id"]) == ("card-7", "r-1")
     assert float(told["x-serinus-start"]) > 1e9
     assert told["x-envoy-expected-rq-timeout-ms"] == "10000"
 
 
-def test_a_malformed_request_id_is_replaced(caller: Caller) -> None:
-    assert len(caller.headers(x_request_id="two words")["x-request-id"]) == 36
+def test_a_malformed_request_id_is_replaced(asker: Caller) -> None:
+    assert len(asker.headers(x_request_id="two words")["x-request-id"]) == 36
 
 
 def test_an_entity_meets_the_same_release_over_both_protocols(served: Proxy, caller: Caller) -> None:
@@ -100,8 +108,8 @@ def test_an_entity_meets_the_same_release_over_both_protocols(served: Proxy, cal
     assert set(sides.values()) == {CHAMPION, CANARY}
 
 
-def test_a_release_says_itself_what_is_wrong(caller: Caller) -> None:
-    assert caller.failure(x_do="object") == (grpc.StatusCode.INVALID_ARGUMENT, "input ü is not one of this model")
+def test_a_release_says_itself_what_is_wrong(asker: Caller) -> None:
+    assert asker.failure(x_do="object") == (grpc.StatusCode.INVALID_ARGUMENT, "input ü is not one of this model")
 
 
 def test_a_retired_model_is_not_found_and_said_to_be_retired(served: Proxy, caller: Caller) -> None:
@@ -110,23 +118,24 @@ def test_a_retired_model_is_not_found_and_said_to_be_retired(served: Proxy, call
 
 
 @pytest.mark.parametrize("model", ["frau", "fraudulent", 'fraud"]', "", "ü"])
-def test_an_unknown_model_is_not_found(caller: Caller, model: str) -> None:
-    assert caller.failure(model=model) == (grpc.StatusCode.NOT_FOUND, "no such model is served")
+def test_an_unknown_model_is_not_found(asker: Caller, model: str) -> None:
+    assert asker.failure(model=model) == (grpc.StatusCode.NOT_FOUND, "no such model is served")
 
 
 @pytest.mark.parametrize("method", ["ModelStatistics", "ServerStatistics", "ModelInferences", ""])
-def test_an_unknown_method_is_unimplemented(caller: Caller, method: str) -> None:
+def test_an_unknown_method_is_unimplemented(asker: Caller, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        caller.raw(method, b"")
+        asker.raw(method, b"")
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("message", [b"\x0a\xff", b"\xff\xff\xff", b"\x0a\x05fr"])
-def test_a_message_that_is_none_is_the_callers_fault(served: Proxy, caller: Caller, message: bytes) -> None:
+def test_a_message_that_is_none_is_the_callers_fault(shared: Proxy, asker: Caller, message: bytes) -> None:
+    before = dict(shared.releases.served)
     with pytest.raises(grpc.RpcError) as caught:
-        caller.raw("ModelInfer", message)
+        asker.raw("ModelInfer", message)
     assert caught.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
-    assert CHAMPION not in served.releases.served
+    assert shared.releases.served == before
 
 
 def test_a_release_that_hangs_is_past_the_deadline_and_is_logged(served: Proxy, caller: Caller) -> None:
@@ -144,10 +153,10 @@ def test_a_release_that_dies_twice_over_a_call_is_unavailable(served: Proxy, cal
     assert served.releases.served[CHAMPION] == 2
 
 
-def test_messages_are_bounded(caller: Caller) -> None:
+def test_messages_are_bounded(asker: Caller) -> None:
     size = calls.LARGEST_MESSAGE - 1_000
-    assert int(caller.infer(raw=b"x" * size).outputs[0].name) > size
-    code, _ = caller.failure(raw=b"x" * (calls.LARGEST_MESSAGE + 1))
+    assert int(asker.infer(raw=b"x" * size).outputs[0].name) > size
+    code, _ = asker.failure(raw=b"x" * (calls.LARGEST_MESSAGE + 1))
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -166,9 +175,9 @@ def test_where_keys_are_required_only_their_holders_are_served(tmp_path: Path) -
         proxy.close()
 
 
-def test_what_is_not_grpc_finds_nothing_on_its_paths(served: Proxy) -> None:
+def test_what_is_not_grpc_finds_nothing_on_its_paths(shared: Proxy) -> None:
     for method in ("ModelInfer", "ModelReady", "Other"):
-        assert served.client.post(calls.PREFIX + method, json={}).status_code == 404
+        assert shared.client.post(calls.PREFIX + method, json={}).status_code == 404
 
 
 def test_the_descriptors_are_what_protobuf_reads_in_them() -> None:

@@ -18,14 +18,14 @@ CHAMPION = "fraud-1-aaaaaa"
 CANARY = "fraud-2-bbbbbb"
 
 
-def test_a_release_is_told_split_role_start_and_time_limit(served: Proxy) -> None:
+def test_a_release_is_told_split_role_start_and_time_limit(shared: Proxy) -> None:
     before = time.time()
-    headers = served.ask().json()["headers"]
+    headers = shared.ask().json()["headers"]
     assert headers["x-serinus-split"] == "s1"
     assert headers["x-serinus-role"] == "champion"
     assert before - 0.01 <= float(headers["x-serinus-start"]) <= time.time()
     assert headers["x-envoy-expected-rq-timeout-ms"] == "10000"
-    assert headers["x-serinus-router"] == router_key(served.home.secret.read_text(), CHAMPION)
+    assert headers["x-serinus-router"] == router_key(shared.home.secret.read_text(), CHAMPION)
 
 
 @pytest.mark.parametrize("weights", [(0, 10_000), (1, 9_999)], ids=["alone", "beside the champion"])
@@ -46,7 +46,7 @@ def test_the_canary_is_told_that_it_is_one(served: Proxy) -> None:
     assert (headers["x-serinus-role"], headers["x-serinus-split"]) == ("canary", "s2")
 
 
-def test_a_caller_cannot_steer_serinus_or_envoy(served: Proxy) -> None:
+def test_a_caller_cannot_steer_serinus_or_envoy(shared: Proxy) -> None:
     sent = {
         "x_serinus_split": "mine",
         "x_serinus_role": "mine",
@@ -58,30 +58,30 @@ def test_a_caller_cannot_steer_serinus_or_envoy(served: Proxy) -> None:
         "x_envoy_max_retries": "9",
         "x_api_key": "a secret that is none of the model's business",
     }
-    headers = served.ask(**sent).json()["headers"]
+    headers = shared.ask(**sent).json()["headers"]
     assert not {"mine", "60000", "9"} & set(headers.values())
     assert not {"x-serinus-release", "x-serinus-fallback", "x-api-key"} & headers.keys()
     assert headers["x-envoy-expected-rq-timeout-ms"] == "10000"
 
 
 @pytest.mark.parametrize("sent", ["7", "a.b_c:d-e", "x" * 128])
-def test_a_well_formed_request_id_is_kept(served: Proxy, sent: str) -> None:
-    answer = served.ask(x_request_id=sent)
+def test_a_well_formed_request_id_is_kept(shared: Proxy, sent: str) -> None:
+    answer = shared.ask(x_request_id=sent)
     assert answer.json()["headers"]["x-request-id"] == sent
     assert answer.headers["x-request-id"] == sent
 
 
 @pytest.mark.parametrize("sent", ["", "two words", 'quote"', "x" * 129, "a,b", "%REQ(host)%"])
-def test_a_malformed_request_id_is_replaced(served: Proxy, sent: str) -> None:
-    answer = served.ask(x_request_id=sent)
+def test_a_malformed_request_id_is_replaced(shared: Proxy, sent: str) -> None:
+    answer = shared.ask(x_request_id=sent)
     given = answer.json()["headers"]["x-request-id"]
     assert given != sent
     assert len(given) == 36
     assert answer.headers["x-request-id"] == given
 
 
-def test_a_missing_request_id_is_made(served: Proxy) -> None:
-    first, second = (served.ask().headers["x-request-id"] for _ in range(2))
+def test_a_missing_request_id_is_made(shared: Proxy) -> None:
+    first, second = (shared.ask().headers["x-request-id"] for _ in range(2))
     assert first != second
 
 
@@ -94,17 +94,17 @@ def test_an_empty_entity_is_none_and_is_split_at_random(served: Proxy) -> None:
     assert [answer.headers["x-request-id"] == "good" for answer in answers] == [True] * 20 + [False] * 20
 
 
-def test_a_large_body_passes_though_its_request_id_was_malformed(served: Proxy) -> None:
-    answer = served.client.post(
+def test_a_large_body_passes_though_its_request_id_was_malformed(shared: Proxy) -> None:
+    answer = shared.client.post(
         "/models/fraud/invocations", content=b"x" * (2 << 20), headers={"x-request-id": "two words"}
     )
     assert answer.status_code == 200
     assert len(answer.json()["body"]) == 2 << 20
 
 
-def test_a_malformed_request_id_never_comes_back_even_from_no_model(served: Proxy) -> None:
+def test_a_malformed_request_id_never_comes_back_even_from_no_model(shared: Proxy) -> None:
     for path in ("/v2/models/unknown/infer", "/", "/v2/health/live"):
-        answer = served.client.get(path, headers={"x-request-id": "two words"})
+        answer = shared.client.get(path, headers={"x-request-id": "two words"})
         assert answer.headers["x-request-id"] != "two words"
 
 
@@ -117,27 +117,27 @@ def test_of_two_models_the_longer_name_is_not_taken_for_the_shorter(served: Prox
     assert served.client.get("/v2/models/fraud?x=/v2/models/fraud-eu").json()["release"] == CHAMPION
 
 
-def test_an_entity_passes_untouched(served: Proxy) -> None:
+def test_an_entity_passes_untouched(shared: Proxy) -> None:
     entity = r'card "7" \1 %20 %REQ(host)% ü'
-    answer = served.client.post("/v2/models/fraud/infer", headers={b"x-entity-id": entity.encode("latin-1")}, json={})
+    answer = shared.client.post("/v2/models/fraud/infer", headers={b"x-entity-id": entity.encode("latin-1")}, json={})
     assert answer.json()["headers"]["x-entity-id"] == entity
 
 
 @pytest.mark.parametrize("path", ["/v2/models/fraud", "/v2/models/fraud/infer?x=1", "/models/fraud/invocations"])
-def test_both_protocols_reach_the_release_with_their_own_paths(served: Proxy, path: str) -> None:
-    assert served.client.post(path, json={}).json()["path"] == path
+def test_both_protocols_reach_the_release_with_their_own_paths(shared: Proxy, path: str) -> None:
+    assert shared.client.post(path, json={}).json()["path"] == path
 
 
 @pytest.mark.parametrize("path", ["/v2/models/fraudulent/infer", "/v2/models", "/", "/models/other/invocations"])
-def test_an_unknown_model_is_a_404_in_json(served: Proxy, path: str) -> None:
-    answer = served.client.post(path, json={})
+def test_an_unknown_model_is_a_404_in_json(shared: Proxy, path: str) -> None:
+    answer = shared.client.post(path, json={})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"error": "no such model is served"}
 
 
-def test_an_escaped_slash_is_refused(served: Proxy) -> None:
-    assert served.client.get("/v2%2Fmodels/fraud").status_code == 400
+def test_an_escaped_slash_is_refused(shared: Proxy) -> None:
+    assert shared.client.get("/v2%2Fmodels/fraud").status_code == 400
 
 
 def test_health_and_server_metadata_need_no_release(proxy: Proxy) -> None:
@@ -147,17 +147,17 @@ def test_health_and_server_metadata_need_no_release(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready"])
-def test_what_the_server_says_of_itself_is_read_with_get_with_a_slash_or_without(proxy: Proxy, path: str) -> None:
-    plain = proxy.client.get(path)
+def test_what_the_server_says_of_itself_is_read_with_get_with_a_slash_or_without(shared: Proxy, path: str) -> None:
+    plain = shared.client.get(path)
     for same in (f"{path}/", f"{path}?x=1", f"{path}/?x=1", f"{path}//"):
-        assert proxy.client.get(same).content == plain.content
-        assert proxy.client.head(same).status_code == 200
+        assert shared.client.get(same).content == plain.content
+        assert shared.client.head(same).status_code == 200
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            refused = proxy.client.request(method, same, content=b"{}")
+            refused = shared.client.request(method, same, content=b"{}")
             assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
             assert refused.json() == {"error": "use GET for this path"}
             assert refused.headers["x-request-id"]
-    assert proxy.client.get(f"{path}/more").status_code == 404
+    assert shared.client.get(f"{path}/more").status_code == 404
 
 
 def exchanged(proxy: Proxy, request: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -171,11 +171,11 @@ def exchanged(proxy: Proxy, request: bytes) -> tuple[int, dict[str, str], bytes]
 
 
 @pytest.mark.parametrize("more", [b"", b"host: x\r\n", b"connection: keep-alive\r\n"])
-def test_http_1_0_is_answered(served: Proxy, more: bytes) -> None:
-    status, headers, body = exchanged(served, b"GET /v2/health/live HTTP/1.0\r\n" + more + b"\r\n")
+def test_http_1_0_is_answered(shared: Proxy, more: bytes) -> None:
+    status, headers, body = exchanged(shared, b"GET /v2/health/live HTTP/1.0\r\n" + more + b"\r\n")
     assert (status, json.loads(body), headers["content-type"]) == (200, {"live": True}, "application/json")
     asked = b"POST /v2/models/fraud/infer HTTP/1.0\r\ncontent-length: 2\r\n" + more + b"\r\n{}"
-    status, headers, body = exchanged(served, asked)
+    status, headers, body = exchanged(shared, asked)
     assert (status, json.loads(body)["release"]) == (200, CHAMPION)
     assert headers["connection"] == ("keep-alive" if b"keep-alive" in more else "close")
 
@@ -205,10 +205,10 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_envoy_refuses_itself_has_a_text_and_a_request_id_and_nothing_of_what_was_sent(
-    proxy: Proxy, kind: str
+    shared: Proxy, kind: str
 ) -> None:
     request, status, text = REFUSED[kind]
-    found, headers, body = exchanged(proxy, request)
+    found, headers, body = exchanged(shared, request)
     assert (found, headers["content-type"]) == (status, "application/json")
     assert len(headers["x-request-id"]) == 36
     said = json.loads(body)
@@ -230,20 +230,21 @@ def test_errors_of_envoy_keep_the_callers_request_id(served: Proxy) -> None:
     assert all(answer.json()["error"] for answer in refused.values())
 
 
-def test_a_release_may_refuse_a_body_while_it_is_still_arriving(served: Proxy) -> None:
+def test_a_release_may_refuse_a_body_while_it_is_still_arriving(shared: Proxy) -> None:
     headers = {"x-do": "refuse"}
-    answer = served.client.post("/v2/models/fraud/infer", content=b"x" * (4 << 20), headers=headers)
+    answer = shared.client.post("/v2/models/fraud/infer", content=b"x" * (4 << 20), headers=headers)
     assert answer.status_code == 413
 
 
-def test_length_and_chunks_together_are_refused(served: Proxy) -> None:
-    with socket.create_connection(("127.0.0.1", served.port), timeout=5) as raw:
+def test_length_and_chunks_together_are_refused(shared: Proxy) -> None:
+    before = dict(shared.releases.served)
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=5) as raw:
         raw.sendall(
             b"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n"
             b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"
         )
         assert raw.recv(100).startswith(b"HTTP/1.1 400")
-    assert CHAMPION not in served.releases.served
+    assert shared.releases.served == before
 
 
 # --- answers in a release's place -------------------------------------------------------------------------

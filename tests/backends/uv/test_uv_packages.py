@@ -15,6 +15,7 @@ import pytest
 from serinus.backends.uv import UvPackages
 from serinus.core.errors import InvalidInput, Unavailable, Unbuildable
 from serinus.core.ports import LockedPackage
+from serinus.lib import files
 
 MINOR = f"{sys.version_info.major}{sys.version_info.minor}"
 ENTRY_POINTS = {"scorer-1.0.dist-info/entry_points.txt": "[console_scripts]\nscore = scorer:main\n"}
@@ -75,11 +76,8 @@ def test_the_same_lock_makes_the_same_files_wherever_and_whoever_installs_it(
     for path in (tmp_path / "one").rglob("*.py"):
         os.utime(path, (1, 1))  # when an archive is unpacked
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "another-cache"))
-    before = os.umask(0o077)
-    try:
+    with files.umask(0o077):
         packages.install(environment.digest, "linux/amd64", tmp_path / "deep" / "two", lambda _: None)
-    finally:
-        os.umask(before)
     found = contents(tmp_path / "one")
     assert found == contents(tmp_path / "deep" / "two")
     bytecode = f"__pycache__/scorer.cpython-{MINOR}.pyc"

@@ -40,6 +40,8 @@ from serinus.predictions.table.snapshot import segments_and_table
 from serinus.predictions.writer import ensured_writer
 from serinus.wiring.predictions import prediction_rows
 
+pytestmark = pytest.mark.long
+
 ALL = Position(2**40, 0)
 """As if everything was counted."""
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

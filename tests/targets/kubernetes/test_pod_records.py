@@ -37,9 +37,13 @@ def door(tmp_path: Path) -> Iterator[RemoteCollector]:
     door.close()
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment_of(tmp_path_factory.mktemp("environment") / "environment", ALIKE)
+
+
 @pytest.fixture
-def start(door: RemoteCollector, tmp_path: Path) -> Iterator[Callable[..., RunningPod]]:
-    environment = environment_of(tmp_path / "environment", ALIKE)
+def start(door: RemoteCollector, environment: Path, tmp_path: Path) -> Iterator[Callable[..., RunningPod]]:
     artifact = tmp_path / "model"
     (artifact / "code").mkdir(parents=True)
     (artifact / "code" / "by_hand_for_records.py").write_text(MODEL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from serinus.core.errors import InvalidInput, Refused, SerinusError, Unavailable
 from serinus.core.home import Home
 from serinus.core.release import Environment, Release
 from serinus.engine import World
+from serinus.lib import files
 from serinus.targets.local.supervisor import settings as chosen
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.backup import archive, contents
@@ -25,13 +25,13 @@ from serinus.wiring.local import build_store, build_world, place_here
 Say = Callable[[str], None]
 
 
+@files.umask(0o077)
 def restore(path: Path, home: Home) -> Manifest:
     """Creates `home` from the backup `path`, without its environments (`build_environments`).
 
     Raises Refused (it exists already, or the backup is of a newer version), InvalidInput (the backup is damaged) and
     Unavailable. Nothing is left behind then.
     """
-    os.umask(0o077)
     home = Home(home.path.resolve())
     if home.path.exists() and (not home.path.is_dir() or any(home.path.iterdir())):
         raise Refused(f"{home.path} already exists", hint="Name a directory that is empty or not there yet.")
@@ -64,9 +64,9 @@ def _finish(place: Path, manifest: Manifest, home: Home) -> None:
 # --- environments -----------------------------------------------------------------------------------------
 
 
+@files.umask(0o077)
 def build_environments(home: Home, say: Say) -> Sequence[str]:
     """Builds the missing environments of releases in use. Returns in words what could not be built."""
-    os.umask(0o077)
     home = Home(home.path.resolve())
     settings = chosen.load(home)
     if settings is None:

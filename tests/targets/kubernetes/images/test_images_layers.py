@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from serinus.core.errors import Unavailable, Unbuildable
+from serinus.lib import files
 from serinus.targets.kubernetes.images import contents, layers, trees
 from serinus.targets.kubernetes.images.layers import Layer, Layers
 from serinus.targets.kubernetes.images.trees import Entry
@@ -46,11 +47,8 @@ NAMES = ["MLmodel", "data/model.pkl", "data/a-b", "data/a/b", "data/ä/ö", "x" 
 
 def test_the_bytes_depend_on_neither_directory_nor_umask_nor_time_nor_order(tmp_path: Path) -> None:
     first = make(tmp_path / "first", NAMES)
-    before = os.umask(0o077)
-    try:
+    with files.umask(0o077):
         second = make(tmp_path / "somewhere" / "else", NAMES[::-1])
-    finally:
-        os.umask(before)
     for path in second.rglob("*"):
         os.utime(path, (1, 1))
     (a, layer), (b, other) = written(contents.model(first)), written(contents.model(second))

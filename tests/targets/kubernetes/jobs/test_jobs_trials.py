@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_cluster import JobCluster, image_of, status
+from job_cluster import JobCluster, briefly, image_of, status
 from pods import ALIKE, environment_of
 from serinus_runtime.isolation import landlock
 from serinus_runtime.pod import frame
@@ -75,10 +75,14 @@ class TestJobs(TrialsContract):
     def narrow(self, cluster: JobCluster, artifacts: dict[str, Path], packages: Path) -> ClusterTrials:
         return self._of(cluster, artifacts, packages, JobSettings(seconds=8, memory_bytes=1 << 30))
 
+    @pytest.fixture
+    def hurried(self, cluster: JobCluster, artifacts: dict[str, Path], packages: Path) -> ClusterTrials:
+        return self._of(cluster, artifacts, packages, JobSettings(seconds=2))
+
     def _of(
         self, cluster: JobCluster, artifacts: dict[str, Path], packages: Path, settings: JobSettings
     ) -> ClusterTrials:
-        jobs = Jobs(cluster.connected(), settings)
+        jobs = Jobs(cluster.connected(), settings, pause=briefly)
         return ClusterTrials(jobs, lambda artifact, _: image_of(artifacts[artifact], packages), Files())
 
 

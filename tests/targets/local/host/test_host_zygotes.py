@@ -239,6 +239,7 @@ def test_the_first_worker_of_an_environment_makes_room_for_one_that_shares_its_l
     assert zygotic.log().count("gets a worker that shares its libraries") == 1
 
 
+@pytest.mark.long
 def test_after_a_restart_an_environment_gets_its_zygote_with_the_turn_of_its_workers_or_when_somebody_asks(
     hosted, holder, environment, wait_until
 ):
