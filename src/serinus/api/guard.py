@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
+_PORT = re.compile(r":[0-9]{1,5}$")
+"""At the end of a Host header. The name before it may be an IPv6 address in brackets."""
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; "
     "frame-ancestors 'none'",
@@ -29,10 +32,11 @@ HEADERS = {
 
 
 class Guard:
-    """`hosts` are the accepted values of the Host header, with and without a port.
+    """`hosts` are the names that are accepted in the Host header, on any port: behind a forwarded port, a NodePort or a
+    proxy the caller's port is not the one on which this server listens.
 
-    Any other value may be a name that an attacker has pointed at this machine (DNS rebinding). It is refused before a
-    token is checked.
+    Any other name may be one that an attacker has pointed at this machine (DNS rebinding). It is refused before a token
+    is checked.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
@@ -73,7 +77,7 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()
-        if host not in self._hosts:
+        if host not in self._hosts and _PORT.sub("", host) not in self._hosts:
             return 421, "this server does not accept that Host header", "Start it with `serinus up --allow-host NAME`."
         origin = headers.get("origin")
         if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:

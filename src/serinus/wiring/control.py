@@ -194,11 +194,10 @@ def _prepare_to_compile(world: World) -> None:
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:
-    port = settings.ports["api"]
     names = {settings.listen, *settings.allowed_hosts}
     if settings.loopback:
         names |= {"127.0.0.1", "localhost", "[::1]"}
-    return sorted({*names, *(f"{name}:{port}" for name in names)})
+    return sorted(names)
 
 
 def _warnings(home: Home, settings: Settings, *, shared: bool) -> Sequence[str]:
