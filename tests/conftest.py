@@ -10,6 +10,7 @@ import object_stores
 import one_thread  # noqa: F401  it sets variables
 import pytest
 
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The address of a server of its own, with nothing in it, on a Unix socket; without the database's name."""

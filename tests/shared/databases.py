@@ -20,7 +20,7 @@ from waiting import free_port
 PLACES = [*sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True), *os.get_exec_path()]
 """Debian keeps the server out of the path."""
 USER = "serinus"
-PASSWORD = "of-postgres-that-nobody-may-see"  # noqa: S105  it ends with the test
+PASSWORD = "of-postgres-that-nobody-may-see"
 
 
 @contextmanager
