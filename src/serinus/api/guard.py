@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -13,13 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serinus.api.auth import SAFE_METHODS
 from serinus.api.failures import answer
+from serinus.lib.hosts import without_port
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
-_PORT = re.compile(r":[0-9]{1,5}$")
-"""At the end of a Host header. The name before it may be an IPv6 address in brackets."""
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; "
     "frame-ancestors 'none'",
@@ -77,7 +75,7 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()
-        if host not in self._hosts and _PORT.sub("", host) not in self._hosts:
+        if without_port(host) not in self._hosts:
             return 421, "this server does not accept that Host header", "Start it with `serinus up --allow-host NAME`."
         origin = headers.get("origin")
         if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:
