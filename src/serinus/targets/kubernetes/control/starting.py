@@ -103,9 +103,9 @@ def _secret(file: Path) -> str:
 
 
 def _command(home: Home, settings: Path, config: Config, given: Given) -> Sequence[str]:
-    first, *others = [*config.hosts, f"serinus.{given.namespace}.svc", f"serinus.{given.namespace}", NAME]
-    # Links have the port of the Service, and not that of the pod.
-    hosts = [first if without_port(first) != first else f"{first}:{SERVICE_PORT}", *others]
+    hosts = [*config.hosts, f"serinus.{given.namespace}.svc", f"serinus.{given.namespace}", NAME]
+    if without_port(hosts[0]) == hosts[0]:  # Links have the port of the Service, and not that of the pod.
+        hosts[0] += f":{SERVICE_PORT}"
     return [
         *("-P", "-m", "serinus.cli", "--home", str(home.path), "up", "--foreground", "--cluster", str(settings)),
         *("--listen", "0.0.0.0", "--api-port", str(API_PORT)),  # noqa: S104  the pod's own address
