@@ -48,6 +48,21 @@ RATE = 40.0
 READY = 900.0
 """Seconds until the pods are ready. The image of gateways is built before, where the registry does not have it."""
 FIRST_DEPLOYMENT = 600.0
+# So that what is not shown to be worse is cleared after several hundred requests, and a busy machine is no bad model.
+SPEC = f"""
+model: {MODEL}
+serving: {{timeout: 3s}}
+gates: {{latency_p99: 2s}}
+rollout:
+  steps:
+    - {{traffic: 40%, requests: 300, for: 20s, at_most: 5m}}
+    - {{traffic: 70%, requests: 300, for: 5s, at_most: 5m}}
+watch:
+  errors: {{budget: 2%}}
+  fallbacks: {{budget: 2%}}
+  missing: {{budget: 2%}}
+  slow: {{ok: 3, bad: 10}}
+"""
 PREDICTIONS = f"s3://{object_stores.BUCKET}/serinus/predictions"
 PYTHON = "/opt/python/bin/python3"
 
@@ -349,7 +364,7 @@ def test_the_leader_is_deleted_in_a_canary_and_the_other_one_goes_on_with_it(
     version = trained(MODEL, 0.1)
     with serinus.load(MODEL, RATE) as load:
         count_of(load, 1)
-        rollout = serinus.deploy(f"{MODEL}@{version}", seconds=20)
+        rollout = serinus.deploy(f"{MODEL}@{version}", text=SPEC)
         wait_until(lambda: serinus.rollout(rollout)["status"]["phase"] in ("canary", "aborted"), 400, "the canary")
         before, leader = serinus.rollout(rollout), installed.leader()
         assert before["status"]["phase"] == "canary", before["status"]
