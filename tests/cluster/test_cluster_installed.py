@@ -43,20 +43,21 @@ from serinus.targets.local.supervisor import Addresses
 pytestmark = pytest.mark.timeout(1500)
 
 MODEL = "card"
-RATE = 40.0
+RATE = 60.0
 """Requests a second. The nodes of the lab have two processors for everything."""
 READY = 900.0
 """Seconds until the pods are ready. The image of gateways is built before, where the registry does not have it."""
 FIRST_DEPLOYMENT = 600.0
-# So that what is not shown to be worse is cleared after several hundred requests, and a busy machine is no bad model.
+# The judge clears slow answers after about 10,000 requests where there are none, so the last step has most of the
+# traffic. The limits are wide, so that a busy machine is no bad model.
 SPEC = f"""
 model: {MODEL}
 serving: {{timeout: 3s}}
 gates: {{latency_p99: 2s}}
 rollout:
   steps:
-    - {{traffic: 40%, requests: 300, for: 20s, at_most: 5m}}
-    - {{traffic: 70%, requests: 300, for: 5s, at_most: 5m}}
+    - {{traffic: 20%, requests: 200, for: 20s, at_most: 8m}}
+    - {{traffic: 80%, requests: 300, for: 5s, at_most: 8m}}
 watch:
   errors: {{budget: 2%}}
   fallbacks: {{budget: 2%}}
@@ -373,7 +374,7 @@ def test_the_leader_is_deleted_in_a_canary_and_the_other_one_goes_on_with_it(
         installed.kubectl("delete", "pod", leader, "--wait=false")
         other = eventually("another leader", lambda: (found := installed.leader()) != leader and found)
         seconds = time.monotonic() - began
-        ended = serinus.ended(rollout, 400)
+        ended = serinus.ended(rollout, 700)
         assert ended["status"]["phase"] == "promoted", ended["status"]
         count_of(load, 2)
         back, rolled = serinus.rolled_back(MODEL, timeout=60)
