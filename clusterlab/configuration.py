@@ -9,7 +9,7 @@ from typing import Any
 
 from clusterlab import image
 from clusterlab.pki import Authority, Pair, signing_key
-from clusterlab.place import API, CGROUP, NODE, PODS, REGISTRY, SERVICE_OF_THE_API, Place
+from clusterlab.place import API, CGROUP, DOMAIN, NODE, PODS, REGISTRY, SERVICE_OF_THE_API, Place
 
 USERS = {
     "admin": ("admin", "system:masters"),
@@ -25,6 +25,8 @@ server = "http://{REGISTRY}"
 [host."http://{REGISTRY}"]
   capabilities = ["pull", "resolve"]
 """
+DNS_READY = "127.0.0.1:8181"
+"""Where the name server says whether it is ready."""
 _API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost")
 
 
@@ -47,7 +49,8 @@ def files(place: Place) -> Mapping[str, str | bytes]:
         "registry.yaml": _json(registry(place)),
         "kubelet.yaml": _json(kubelet(place)),
         "kube-proxy.yaml": _json(kube_proxy(place)),
-        "resolv.conf": "",  # there is no DNS in the lab
+        "Corefile": corefile(place),
+        "resolv.conf": "",  # of the node, which needs no names
     }
     for name, pair in pairs.items():
         made |= {f"{name}.crt": pair.certificate, f"{name}.key": pair.key}
@@ -122,7 +125,8 @@ def kubelet(place: Place) -> dict[str, Any]:
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{CGROUP}",
-        "clusterDomain": "cluster.local",
+        "clusterDNS": [NODE],
+        "clusterDomain": DOMAIN,
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         # Of the whole machine, which is used by others as well.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
@@ -137,6 +141,21 @@ def kubelet(place: Place) -> dict[str, Any]:
         "tlsPrivateKeyFile": f"{place.etc}/kubelet.key",
         "volumePluginDir": str(place.directory / "kubelet" / "volume-plugins"),
     }
+
+
+def corefile(place: Place) -> str:
+    """Names of the cluster are answered, and no others: nothing beyond the machine is reached."""
+    return f"""\
+{DOMAIN} {{
+  bind {NODE}
+  errors
+  ready {DNS_READY}
+  kubernetes {DOMAIN} {{
+    kubeconfig {place.kubeconfig("admin")}
+    ttl 5
+  }}
+}}
+"""
 
 
 def kube_proxy(place: Place) -> dict[str, Any]:

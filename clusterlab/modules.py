@@ -60,6 +60,7 @@ MODULES = (
         # A module that is built as a dependency does not know its version.
         {f"{_VERSION}.gitVersion": f"v{KUBERNETES}", f"{_VERSION}.gitMajor": _MAJOR, f"{_VERSION}.gitMinor": _MINOR},
     ),
+    Module("coredns", {"coredns": "serinus/clusterlab/coredns"}),
     Module("metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}),
     Module(
         "argo-cd",

@@ -22,6 +22,8 @@ INTERFACE = "serinus-lab0"
 API = f"https://{NODE}:6443"
 REGISTRY = f"{NODE}:5000"
 GIT = f"git://{NODE}"
+DOMAIN = "cluster.local"
+"""Below which Services and pods have names. The node answers for them."""
 CGROUP = "serinus-lab"
 
 RUN = Path("/run/serinus-lab")

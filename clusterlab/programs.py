@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clusterlab import LabError, image, manifests
 from clusterlab.checks import Check, answers, listens, tells
+from clusterlab.configuration import DNS_READY
 from clusterlab.modules import program
 from clusterlab.place import NODE, PODS, REGISTRY, REPOSITORIES, SERVICES, Place
 
@@ -143,6 +144,12 @@ def _node(place: Place) -> tuple[Program, ...]:
             (str(program("kube-proxy")), f"--config={place.etc}/kube-proxy.yaml"),
             answers(f"http://{_LOCAL}:10256/healthz"),
             after=("kubelet",),
+        ),
+        Program(
+            "coredns",
+            (str(program("coredns")), "-conf", f"{place.etc}/Corefile"),
+            answers(f"http://{DNS_READY}/ready"),
+            after=("kube-apiserver",),
         ),
         Program(
             "metrics-server",

@@ -11,12 +11,19 @@ from starlette.testclient import TestClient
 from serinus.api.guard import MAX_BODY_BYTES
 
 
-@pytest.mark.parametrize("host", ["evil.test", "serinus.test.evil.test", "serinus.test:81", "127.0.0.1", ""])
+@pytest.mark.parametrize("host", ["evil.test", "serinus.test.evil.test", "evil.test:81", "127.0.0.1", "", ":81"])
 def test_another_host_is_refused_before_anything_else(host: str, client: TestClient) -> None:
     for path in ("/v1/status", "/", "/healthz", "/page/style.css"):
         answer = client.get(path, headers={"Host": host})
         assert answer.status_code == 421
         assert set(answer.json()) == {"error", "hint"}
+
+
+def test_a_host_is_accepted_on_any_port_as_it_is_called_behind_a_proxy(client: TestClient) -> None:
+    for host in ("serinus.test", "serinus.test:81", "serinus.test:31234"):
+        assert client.get("/healthz", headers={"Host": host}).status_code == 200
+    for host in ("serinus.test:", "serinus.test:x", "serinus.test:81:81", "serinus.test:123456"):
+        assert client.get("/healthz", headers={"Host": host}).status_code == 421
 
 
 def test_the_host_is_read_without_regard_to_case(client: TestClient) -> None:

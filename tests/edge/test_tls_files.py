@@ -184,6 +184,13 @@ def test_tls_and_its_absence_are_remembered_until_the_other_is_chosen() -> None:
 def test_addresses_say_https_and_the_name_that_is_certified() -> None:
     settings = Settings(ports={"api": 1}, listen="0.0.0.0", tls_cert="c", tls_key="k", allowed_hosts=("s.example",))
     assert (settings.url("api"), settings.public_url("api")) == ("https://0.0.0.0:1", "https://s.example:1")
+    for port in ("443", "8000"):
+        behind = replace(settings, allowed_hosts=(f"s.example:{port}", "t.example"))
+        link = {"443": "https://s.example", "8000": "https://s.example:8000"}[port]
+        assert (behind.url("api"), behind.public_url("api")) == ("https://0.0.0.0:1", link)
+        assert replace(behind, ports={"envoy": 2}).public_url("envoy") == "https://s.example:2"
+    proxied = replace(settings, tls_cert=None, allowed_hosts=("s.example:80",))
+    assert proxied.public_url("api") == "http://s.example"
     plain = replace(settings, tls_cert=None)
     assert (plain.url("api"), plain.public_url("api")) == ("http://0.0.0.0:1", "http://0.0.0.0:1")
 

@@ -19,13 +19,14 @@ from clusterlab.modules import program
 
 BUCKET = "fraud"
 KEY, SECRET = "test-key", "test-secret-that-nobody-may-see"
+_LOOPBACK = "127.0.0.1"
 _HOPS = {"connection", "transfer-encoding", "keep-alive"}
 
 
 class ObjectStore:
-    """The server, with the bucket `BUCKET`. `door` leads to it."""
+    """The server, with the bucket `BUCKET`. `door` leads to it, and listens on the address `listen`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, listen: str = _LOOPBACK) -> None:
         self._files, self._log = directory / "files", directory / "server.log"
         (self._files / BUCKET).mkdir(parents=True)
         self._port = free_port()
@@ -35,7 +36,7 @@ class ObjectStore:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self._answers)
-        self.door = Door(self._port)
+        self.door = Door(self._port, listen)
 
     def environment(self) -> Mapping[str, str]:
         """The variables of who may use it."""
@@ -44,7 +45,7 @@ class ObjectStore:
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": self.door.host,
         }
 
     @property
@@ -77,8 +78,8 @@ class Door:
     lost: they are carried out, and whoever asked does not learn it.
     """
 
-    def __init__(self, port: int) -> None:
-        self.shut = False
+    def __init__(self, port: int, host: str = _LOOPBACK) -> None:
+        self.shut, self.host = False, host
         self.loses: Callable[[str, str], bool] = lambda method, path: False
         self.lost: list[str] = []
         door = self
@@ -128,8 +129,8 @@ class Door:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Who asked has gone."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = Server((host, 0), Handler)
+        self.url = f"http://{host}:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
@@ -149,9 +150,9 @@ def found_server() -> str:
 
 
 @contextlib.contextmanager
-def running(directory: Path) -> Iterator[ObjectStore]:
+def running(directory: Path, listen: str = _LOOPBACK) -> Iterator[ObjectStore]:
     """A server of its own."""
-    store = ObjectStore(directory)
+    store = ObjectStore(directory, listen)
     try:
         yield store
     finally:

@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from api_server import cluster_of, not_found
 
 from serinus.backends.git import Remote
 from serinus.backends.sql import SqlStore
-from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.core.errors import InvalidInput, NotFound, Refused, Unavailable
 from serinus.core.examination import GateResult, Outcome
 from serinus.core.home import Home
 from serinus.core.people import Access, Actor
@@ -121,6 +122,24 @@ def test_all_missing_rights_are_named_and_nothing_is_changed() -> None:
     assert "patch roles.rbac.authorization.k8s.io 'serinus-gateway' in the namespace 'fraud'" in said[1]
     assert "patch validatingadmissionpolicies.admissionregistration.k8s.io" in said[3]
     assert "gateways.install: false" in raised.value.hint
+
+
+def test_a_dry_run_may_find_no_role_for_a_binding_but_no_other_object_may_be_missing() -> None:
+    """As the API server answers who may not bind every role."""
+    manifests = all_of(gateway_settings(settings(), f"registry.example/gateway@sha256:{'0' * 64}", "3.11", "PEM"))
+    of_binding = {"kind": "Status", "code": 404, "reason": "NotFound", "message": 'roles "serinus-gateway" not found'}
+    for path, raised in (("/rolebindings/", nullcontext()), ("/services/", pytest.raises(NotFound))):
+
+        def answer(request: httpx2.Request, path: str = path) -> httpx2.Response:
+            if path in request.url.path:
+                return httpx2.Response(404, json=of_binding)
+            return httpx2.Response(200, json=json.loads(request.content))
+
+        with raised:
+            check_rights(cluster_of(answer), manifests)
+    without_roles = [one for one in manifests if one["kind"] != "Role"]
+    with pytest.raises(NotFound):
+        check_rights(cluster_of(lambda _: httpx2.Response(404, json=of_binding)), without_roles)
 
 
 def test_gateways_are_told_what_the_document_says() -> None:

@@ -33,7 +33,7 @@ def create_app(
 ) -> FastAPI:
     """Returns the application.
 
-    `allowed_hosts` are the values of the Host header that are accepted, with and without a port. `callers` takes the
+    `allowed_hosts` are the names that are accepted in the Host header, on any port. `callers` takes the
     API keys of callers, where Envoy requires them. `token_name` is the name of the home's own token. The home's secret
     must exist.
     """

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serinus.api.auth import SAFE_METHODS
 from serinus.api.failures import answer
+from serinus.lib.hosts import without_port
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,11 @@ HEADERS = {
 
 
 class Guard:
-    """`hosts` are the accepted values of the Host header, with and without a port.
+    """`hosts` are the names that are accepted in the Host header, on any port: behind a forwarded port, a NodePort or a
+    proxy the caller's port is not the one on which this server listens.
 
-    Any other value may be a name that an attacker has pointed at this machine (DNS rebinding). It is refused before a
-    token is checked.
+    Any other name may be one that an attacker has pointed at this machine (DNS rebinding). It is refused before a token
+    is checked.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
@@ -73,7 +75,7 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()
-        if host not in self._hosts:
+        if without_port(host) not in self._hosts:
             return 421, "this server does not accept that Host header", "Start it with `serinus up --allow-host NAME`."
         origin = headers.get("origin")
         if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:

@@ -22,6 +22,7 @@ from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.engine import ENGINE, Desk, News, Rechecker, Report, World
 from serinus.engine.reconcile.rechecking import SHARE
+from serinus.lib.hosts import without_port
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
@@ -194,11 +195,10 @@ def _prepare_to_compile(world: World) -> None:
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:
-    port = settings.ports["api"]
-    names = {settings.listen, *settings.allowed_hosts}
+    names = {settings.listen, *map(without_port, settings.allowed_hosts)}
     if settings.loopback:
         names |= {"127.0.0.1", "localhost", "[::1]"}
-    return sorted({*names, *(f"{name}:{port}" for name in names)})
+    return sorted(names)
 
 
 def _warnings(home: Home, settings: Settings, *, shared: bool) -> Sequence[str]:

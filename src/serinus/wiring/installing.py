@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from serinus.core.errors import Refused
+from serinus.core.errors import NotFound, Refused
 from serinus.core.home import Home
 from serinus.targets.kubernetes.cluster import Cluster, NotAllowed
 from serinus.targets.kubernetes.gateway.manifests import all_of
@@ -98,11 +98,17 @@ def check_rights(
     """Tries everything without changing anything, so that all missing rights are named at once. `what` the manifests
     are of, in words. Raises Refused."""
     missing = []
+    roles = {(one["kind"], one["metadata"]["name"]) for one in manifests}
     for manifest in manifests:
         try:
             cluster.apply(manifest, force=True, dry_run=True)
         except NotAllowed as error:
             missing.append(error.message)
+        except NotFound:
+            # The rules of the Role are looked up where its author may not do everything. A dry run has made no Role.
+            bound = manifest.get("roleRef", {})
+            if (bound.get("kind"), bound.get("name")) not in roles:
+                raise
     if missing:
         raise Refused(
             f"Rights are missing to install {what}:\n" + "\n".join(f"- {one}" for one in dict.fromkeys(missing)),

@@ -154,7 +154,10 @@ AllowBuilds = Annotated[
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME", show_default=False, help="A further host name by which the API may be called. May be repeated."
+        metavar="NAME",
+        show_default=False,
+        help="A further host name by which the API may be called. May be repeated. With a port after the first one, "
+        "NAME:PORT, links have that port.",
     ),
 ]
 Memory = Annotated[

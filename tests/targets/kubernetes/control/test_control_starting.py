@@ -100,13 +100,13 @@ def test_up_is_told_what_the_values_say(given: Given) -> None:
     assert (read["listen"], read["api_port"]) == ("0.0.0.0", 8443)
     assert (read["mlflow_uri"], read["predictions"]) == ("http://mlflow:5000", "s3://fraud/serinus/predictions")
     assert read["predictions_database"] == "postgresql://serinus@db.example/serinus"
-    assert read["allow_host"] == [f"serinus.{NAMESPACE}.svc", f"serinus.{NAMESPACE}", "serinus-control"]
+    assert read["allow_host"] == [f"serinus.{NAMESPACE}.svc:443", f"serinus.{NAMESPACE}", "serinus-control"]
     assert (read["tls_cert"], read["tls_key"]) == (given.secrets / "api" / "tls.crt", given.secrets / "api" / "tls.key")
     assert (read["insecure"], read["allow_builds"], read["unconfined"]) == (False, False, False)
     assert read["disk_budget"] == 12 * 2**30
     configured(given, MOST)
     read = options(prepare(given, os.environ))
-    assert read["allow_host"][0] == "serinus.example.org"
+    assert read["allow_host"][0] == "serinus.example.org:443"
     assert (read["insecure"], read["tls_cert"], read["allow_builds"]) == (True, None, True)
     assert read["disk_budget"] == 20 * 2**30
 

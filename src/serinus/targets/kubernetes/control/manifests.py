@@ -14,7 +14,7 @@ from serinus.targets.kubernetes.control import rights
 from serinus.targets.kubernetes.control.pod import CONFIG_FILE, LABELS, pod_spec
 from serinus.targets.kubernetes.control.rights import Right
 from serinus.targets.kubernetes.control.symbols import choice, digest, document, usual, whole
-from serinus.targets.kubernetes.control.values import API_PORT, COLLECTORS_PORT, NAME, Values
+from serinus.targets.kubernetes.control.values import API_PORT, COLLECTORS_PORT, NAME, SERVICE_PORT, Values
 from serinus.targets.kubernetes.gateway.names import ROLE as GATEWAY_ROLE
 from serinus.targets.kubernetes.manifests import parts
 from serinus.targets.kubernetes.manifests.names import RELEASE_ROLE, ROLE_LABEL
@@ -94,7 +94,7 @@ def service(values: Values, namespace: str) -> Manifest:
     """Where people call the API and see the page."""
     port = {
         "name": choice(values.config.insecure, "http", "https"),
-        "port": 443,
+        "port": SERVICE_PORT,
         "protocol": "TCP",
         "targetPort": "api",
     }

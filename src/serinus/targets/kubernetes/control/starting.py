@@ -19,7 +19,16 @@ from typing import NoReturn
 from serinus.core.errors import InvalidInput, Refused, SerinusError
 from serinus.core.home import Home
 from serinus.lib import files
-from serinus.targets.kubernetes.control.values import API_PORT, NAME, SECRETS, Config, as_text, settings_of
+from serinus.lib.hosts import without_port
+from serinus.targets.kubernetes.control.values import (
+    API_PORT,
+    NAME,
+    SECRETS,
+    SERVICE_PORT,
+    Config,
+    as_text,
+    settings_of,
+)
 from serinus.targets.kubernetes.settings_file import load_as
 
 _SECRET = re.compile(r"[0-9a-f]{64}")
@@ -95,6 +104,8 @@ def _secret(file: Path) -> str:
 
 def _command(home: Home, settings: Path, config: Config, given: Given) -> Sequence[str]:
     hosts = [*config.hosts, f"serinus.{given.namespace}.svc", f"serinus.{given.namespace}", NAME]
+    if without_port(hosts[0]) == hosts[0]:  # Links have the port of the Service, and not that of the pod.
+        hosts[0] += f":{SERVICE_PORT}"
     return [
         *("-P", "-m", "serinus.cli", "--home", str(home.path), "up", "--foreground", "--cluster", str(settings)),
         *("--listen", "0.0.0.0", "--api-port", str(API_PORT)),  # noqa: S104  the pod's own address

@@ -24,6 +24,8 @@ __all__ = ["Config", "Secrets", "Storage", "Values", "settings_of"]
 
 COLLECTORS_PORT = 7443
 API_PORT = 8443
+SERVICE_PORT = 443
+"""Of the API, by which people call it in the cluster."""
 NAME = "serinus-control"
 """Of the pods, followed by their number, and of what belongs to them."""
 SECRETS = "/etc/serinus"
@@ -99,7 +101,8 @@ class Config(Section):
     )
     hosts: tuple[str, ...] = Field(
         default=(),
-        description="Names by which people call the API, besides those of its Service. The first one is in links.",
+        description="Names by which people call the API, besides those of its Service. The first one is in links, with "
+        "its port: `serinus.example.org:31443` where people use a NodePort. Default: 443.",
     )
     insecure: bool = Field(
         default=False,

@@ -19,6 +19,7 @@ from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
 from serinus.core.redaction import shown, without_credentials
 from serinus.lib import files
+from serinus.lib.hosts import without_port
 from serinus.targets.local.supervisor.tls import Files
 
 Keys = Literal["required", "made", "none"]
@@ -57,7 +58,7 @@ class Settings:
     allow_builds: bool = False
     """Whether packages with only a source archive are built, which runs their code, confined."""
     allowed_hosts: tuple[str, ...] = ()
-    """Host names of the API in addition to its address."""
+    """Host names of the API in addition to its address. A port after the first one is that of links."""
     memory: int | None = None
     """The memory of all models in bytes, beyond which the least recently used are scaled to zero.
 
@@ -125,14 +126,23 @@ class Settings:
         return self._url(self.listen, port)
 
     def public_url(self, port: str) -> str:
-        """Returns the URL for others, with the host name of the certificate."""
+        """Returns the URL for others, with the host name of the certificate, or with the name and the port of which it
+        is known that they lead to the API."""
         if port == "envoy" and not self.serves:
             return self.gateways
-        return self._url(self.allowed_hosts[0] if self.tls_files and self.allowed_hosts else self.listen, port)
+        first = self.allowed_hosts[0] if self.allowed_hosts else self.listen
+        name = without_port(first)
+        if port == "api" and name != first:
+            return f"{self._scheme}://{first.removesuffix(':443' if self.tls_files else ':80')}"
+        return self._url(name if self.tls_files else self.listen, port)
 
     def _url(self, name: str, port: str) -> str:
-        host = f"[{name}]" if ":" in name else name
-        return f"{'https' if self.tls_files else 'http'}://{host}:{self.ports[port]}"
+        host = f"[{name}]" if ":" in name and not name.startswith("[") else name
+        return f"{self._scheme}://{host}:{self.ports[port]}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.tls_files else "http"
 
 
 @dataclass(frozen=True, slots=True)
