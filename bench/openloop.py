@@ -78,9 +78,9 @@ class OpenLoop:
 
     def __init__(
         self, port: int, asks: Sequence[Ask], rate: float, *, connections: int = 32, timeout: float = 10.0,
-        releases: bool = False,
+        releases: bool = False, host: str = "127.0.0.1",
     ) -> None:  # fmt: skip
-        self._port, self._asks, self._rate = port, asks, rate
+        self._host, self._port, self._asks, self._rate = host, port, asks, rate
         self._size, self._timeout, self._releases = connections, timeout, releases
         self.report = Report()
         self._free: deque[Connection] = deque()
@@ -105,7 +105,7 @@ class OpenLoop:
         uvloop.run(self._run())
 
     async def _run(self) -> None:
-        connections = [Connection(self, "127.0.0.1", self._port) for _ in range(self._size)]
+        connections = [Connection(self, self._host, self._port) for _ in range(self._size)]
         for connection in connections:
             connection.start()
         while len(self._free) < self._size and not self._stopped.is_set():

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -70,6 +71,11 @@ class Installation:
         shutil.rmtree(self.home, ignore_errors=True)
 
     @property
+    def host(self) -> str:
+        """Where callers reach models: this machine, or the gateways of a cluster."""
+        return urlsplit(self.addresses["envoy"]).hostname or ""
+
+    @property
     def port(self) -> int:
         return int(self.addresses["envoy"].rpartition(":")[2])
 
@@ -105,6 +111,10 @@ class Installation:
         client.set_terminated(run.info.run_id)
         source = f"{run.info.artifact_uri}/model"
         return str(client.create_model_version(model, source, run.info.run_id).version)
+
+    def champion(self, api: httpx.Client, model: str) -> str:
+        """The id of its release."""
+        return str(api.get(f"/v1/models/{model}").raise_for_status().json()["champion"]["release"])
 
     def spec(self, model: str, serving: Mapping[str, Any]) -> Path:
         path = self.home / f"{model}.yaml"

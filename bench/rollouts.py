@@ -26,6 +26,8 @@ rollout: {{steps: [{{traffic: 50%, for: 1h}}]}}
 """
 _RATE = 5000
 _RATE_WHILE_DEPLOYING = 200
+_PATIENCE = 400.0
+"""Seconds in which a canary begins."""
 
 
 def deploy(results: Results) -> None:
@@ -39,24 +41,25 @@ def deploy(results: Results) -> None:
         )
         with_requirements(saved("xgboost"), ["six==1.16.0"], elsewhere)
         results.facts["deploy"] = {
-            "there_s": _first_canary(installation, other),
-            "warm_s": _first_canary(installation, elsewhere),
+            "there_s": first_canary(installation, _MODEL, other),
+            "warm_s": first_canary(installation, _MODEL, elsewhere),
         }
 
 
-def _first_canary(installation: Installation, directory: Path) -> float:
-    """Seconds; the rollout is aborted then."""
-    version = installation.register(_MODEL, directory)
-    champion = next(iter(installation.workers()))
-    with installation.api() as api, OpenLoop(installation.port, _asks(), _RATE_WHILE_DEPLOYING, releases=True) as loop:
-        began = time.monotonic()
-        rollout = installation.order(api, _MODEL, version, _CANARY.format(model=_MODEL))
-        while not (canary := _first_other(loop.report.releases, champion)):
-            status = api.get(f"/v1/rollouts/{rollout}").raise_for_status().json()["status"]
-            if status["phase"] == "aborted" or time.monotonic() - began > 180:
-                raise DidNotStart(f"no canary request: {status['phase']}: {status['reason']}")
-            time.sleep(0.05)
-    installation.run("abort", _MODEL, "--reason", "bench", "--yes")
+def first_canary(installation: Installation, model: str, directory: Path, rate: float = _RATE_WHILE_DEPLOYING) -> float:
+    """Deploys the bench's model in `directory` under `rate` requests a second. Seconds; the rollout is aborted then."""
+    version = installation.register(model, directory)
+    with installation.api() as api:
+        champion = installation.champion(api, model)
+        with OpenLoop(installation.port, asks_of(model), rate, releases=True, host=installation.host) as loop:
+            began = time.monotonic()
+            rollout = installation.order(api, model, version, _CANARY.format(model=model))
+            while not (canary := _first_other(loop.report.releases, champion)):
+                status = api.get(f"/v1/rollouts/{rollout}").raise_for_status().json()["status"]
+                if status["phase"] == "aborted" or time.monotonic() - began > _PATIENCE:
+                    raise DidNotStart(f"no canary request: {status['phase']}: {status['reason']}")
+                time.sleep(0.05)
+    installation.run("abort", model, "--reason", "bench", "--yes")
     print(f"  first canary request after {canary - began:.2f} s, {loop.report.failed} failed", flush=True)
     return round(canary - began, 2)
 
@@ -72,8 +75,8 @@ def switch(results: Results, times: int) -> None:
             installation.publish(_MODEL, "xgboost")
         effects, failed, answered, seconds = [], 0, 0, 0.0
         for _ in range(times):
-            loop = OpenLoop(installation.port, _asks(), _RATE, connections=64, releases=True)
-            effects.append(_rollback(installation, loop))
+            loop = OpenLoop(installation.port, asks_of(_MODEL), _RATE, connections=64, releases=True)
+            effects.append(rollback(installation, _MODEL, loop))
             failed, answered = failed + loop.report.failed, answered + loop.report.answered
             seconds += loop.report.seconds
             print(f"  in effect after {effects[-1]:.0f} ms, {loop.report.failed} failed", flush=True)
@@ -86,14 +89,15 @@ def switch(results: Results, times: int) -> None:
         }
 
 
-def _rollback(installation: Installation, loop: OpenLoop) -> float:
+def rollback(installation: Installation, model: str, loop: OpenLoop) -> float:
+    """Milliseconds from the order to the last answer of the release that is taken out, under the load of `loop`."""
     with installation.api() as api, loop:
         time.sleep(1.5)
         old = loop.report.releases[-1].release
-        before = api.get(f"/v1/models/{_MODEL}").raise_for_status().json()["previous"]["release"]
+        before = api.get(f"/v1/models/{model}").raise_for_status().json()["previous"]["release"]
         began = time.monotonic()
         wish = {"to": before, "why": "bench"}  # by name: each time to what was rolled back from the time before
-        answer = api.post(f"/v1/models/{_MODEL}/rollback", json=wish).raise_for_status()
+        answer = api.post(f"/v1/models/{model}/rollback", json=wish).raise_for_status()
         installation.ended(api, answer.json()["rollout"], 60)
         time.sleep(0.5)
     last = max((seen.ended for seen in loop.report.releases if seen.release == old), default=began)
@@ -102,6 +106,6 @@ def _rollback(installation: Installation, loop: OpenLoop) -> float:
     return max(last - began, 0.0) * 1e3
 
 
-def _asks() -> list[Ask]:
-    protocol = split(f"/models/{_MODEL}/invocations")
+def asks_of(model: str) -> list[Ask]:
+    protocol = split(f"/models/{model}/invocations")
     return [Ask(request) for request in protocol.raw(request_rows(strings=False))]

@@ -96,10 +96,10 @@ def parse(output: str) -> Summary:
     raise LoadFailed(f"wrk gave no summary: {output.strip()[-300:]}")
 
 
-def run(port: int, lua: Path, connections: int, seconds: float) -> Summary:
+def run(port: int, lua: Path, connections: int, seconds: float, host: str = "127.0.0.1") -> Summary:
     """One thread, `connections` kept connections. Raises LoadFailed."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(lua)]
-    command.append(f"http://127.0.0.1:{port}/")
+    command.append(f"http://{host}:{port}/")
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     if done.returncode != 0:
         raise LoadFailed(f"wrk: {(done.stderr or done.stdout).strip()[-300:]}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,15 +12,14 @@ from typing import Any
 import pytest
 import yaml
 from clusters import Cluster, eventually
+from outside import FIRST_DEPLOYMENT, engine, kill, pods, settings
 from relays import as_bearer
 from whole_load import Load, wait_until
 from whole_models import of_code, trained
-from whole_serinus import Serinus, running
+from whole_serinus import Serinus
 
 from serinus.core.errors import Refused
 from serinus.core.home import Home
-from serinus.targets.kubernetes.images import debian
-from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
 from serinus.targets.local.supervisor import Options, down, up
 from serinus.targets.local.supervisor.settings import load
 
@@ -32,47 +28,18 @@ pytestmark = pytest.mark.timeout(840)
 MODEL = "card"
 RATE = 120.0
 """Requests a second. The nodes of the lab have two processors for everything."""
-FIRST_DEPLOYMENT = 420.0
-"""Seconds in which the environments are built, and their layers pushed, for the first time."""
 
 
 @pytest.fixture(scope="module")
-def document(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def document(cluster: Cluster, namespace: str) -> dict[str, Any]:
     """The settings of the cluster."""
-    if cluster.machine is None:
-        pytest.skip("it is not known at which address pods reach this machine (SERINUS_MACHINE)")
-    base = debian.push(Registries(DockerConfig(), plain=cluster.plain).of(cluster.registry), "serinus/base")
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    settings = {
-        "kubeconfig": str(cluster.kubeconfig),
-        "namespace": namespace,
-        "control_planes": ["10.0.0.0/8"],
-        "images": {"repository": f"{cluster.registry}/serinus", "base": str(base), "plain": list(cluster.plain)},
-        "releases": {"replicas": {"least": 1, "most": 1}, "sizing": {"requested_share": 0.1}},
-        "gateways": {"cpu_request": "50m"},
-        "collectors": {"listen": f"0.0.0.0:{port}", "addresses": [f"{cluster.machine}:{port}"]},
-    }
-    file = tmp_path_factory.mktemp("cluster") / "cluster.yaml"
-    file.write_text(yaml.safe_dump(settings))
-    return file
+    return settings(cluster, namespace)
 
 
 @pytest.fixture(scope="module")
-def serinus(cluster: Cluster, namespace: str, document: Path) -> Iterator[Serinus]:
-    directory = Path(tempfile.mkdtemp(prefix="serinus-cluster-", dir="/tmp"))
-    home = Home(directory / "home")
-    began = time.monotonic()
-    try:
-        with running(home, up(home, Options(cluster=str(document)), print)) as found:
-            print(f"\n`serinus up` took {time.monotonic() - began:.0f} s")
-            yield found
-    finally:
-        down(home)
-        for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):  # they are of the whole cluster
-            cluster.kubectl("delete", kind, f"serinus-gateway-reports.{namespace}", "--ignore-not-found")
-        if "SERINUS_KEEP_HOME" not in os.environ:
-            shutil.rmtree(directory, ignore_errors=True)
+def serinus(cluster: Cluster, document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serinus]:
+    with engine(cluster, document, tmp_path_factory.mktemp("cluster")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +54,6 @@ def champion(serinus: Serinus) -> str:
 
 def champion_of(serinus: Serinus) -> str:
     return str(serinus.model(MODEL)["champion"]["release"])
-
-
-def pods(cluster: Cluster, namespace: str, role: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cluster.get("pods", f"--namespace={namespace}", f"--selector=serinus/role={role}")[
-        "items"
-    ]
-    return [one for one in found if "deletionTimestamp" not in one["metadata"]]
 
 
 def test_the_first_version_answers_through_the_gateways(
@@ -152,16 +112,6 @@ def count_of(load: Load, seconds: float) -> None:
     """Waits until so many seconds' requests more have ended."""
     until = len(load.seen) + seconds * RATE
     wait_until(lambda: len(load.seen) > until, 60, "further requests")
-
-
-def kill(serinus: Serinus, name: str) -> float:
-    """Kills the process and waits for the next one. How many seconds that took."""
-    pid, at = serinus.process(name)["pid"], time.monotonic()
-    os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: serinus.process(name)["pid"] not in (None, pid) and serinus.answers(), 90, f"the return of {name}"
-    )
-    return time.monotonic() - at
 
 
 def test_a_version_that_fails_in_service_is_stopped_by_the_judge_and_the_champion_answers(
@@ -227,13 +177,12 @@ def test_a_pod_that_only_looks_like_a_gateway_is_named_in_the_status(
 
 
 def test_what_cannot_be_installed_for_want_of_rights_is_named_and_nothing_is_started(
-    cluster: Cluster, namespace: str, document: Path, serinus: Serinus, tmp_path: Path
+    cluster: Cluster, namespace: str, document: dict[str, Any], serinus: Serinus, tmp_path: Path
 ) -> None:
     cluster.apply(namespace, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}})
     token = cluster.kubectl("create", "token", "nobody", f"--namespace={namespace}").strip()
-    settings = yaml.safe_load(document.read_text())
-    settings["kubeconfig"] = str(as_bearer(cluster.kubeconfig, token, tmp_path))
-    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(settings))
+    another = {**document, "kubeconfig": str(as_bearer(cluster.kubeconfig, token, tmp_path))}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(another))
     home = Home(Path(tempfile.mkdtemp(prefix="serinus-nobody-", dir="/tmp")) / "home")
     with pytest.raises(Refused) as raised:
         up(home, Options(cluster=str(tmp_path / "cluster.yaml")))

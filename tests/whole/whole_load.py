@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -42,14 +42,20 @@ class Seen(NamedTuple):
 
 
 class Load:
-    """`with Load(url, "card", rate=500) as load: ...`; at the end what is under way is waited for."""
+    """`with Load(url, "card", rate=500) as load: ...`; at the end what is under way is waited for.
 
-    def __init__(self, url: str, model: str, rate: float, entities: int = 400) -> None:
+    `retries`: a request without any answer is sent once more, on another connection, as many clients do.
+    """
+
+    def __init__(self, url: str, model: str, rate: float, entities: int = 400, *, retries: bool = False) -> None:
         self._where = urlsplit(url)
         self._path = f"/v2/models/{model}/infer"
-        self.rate, self._entities = rate, entities
+        self.rate, self._entities, self._retries = rate, entities, retries
         self.prefix = secrets.token_hex(4)
         self.seen: list[Seen] = []
+        self.retried: dict[str, str] = {}
+        """Ids of the requests that were sent once more, and why."""
+        self._again: deque[Sent] = deque()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
         self._stop = threading.Event()
         self._connections: list[Connection] = []
@@ -108,11 +114,17 @@ class Load:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TIMEOUT):
                 while len(self.seen) < self._sent:
+                    self._send_what_is_due(start, start)  # nothing new
                     await asyncio.sleep(_TICK)
         self._give_up_late_ones(float("inf"))
+        for sent in self._again:
+            self.note(sent, 0, how=self.retried[sent.id])
         await asyncio.gather(*(connection.close() for connection in self._connections))
 
     def _send_what_is_due(self, start: float, now: float) -> None:
+        while self._again and self.free:
+            sent = self._again.popleft()._replace(at=now)
+            self.free.pop().send(self._request(self._number(sent.id), sent.id), sent)
         due = int((now - start) * self.rate)
         while self._sent < due and (self.free or self.unreachable):
             sent = Sent(start + self._sent / self.rate, now, f"{self.prefix}-{self._sent}", None)
@@ -132,12 +144,24 @@ class Load:
         ).encode()
 
     def _entity(self, id_: str) -> str:
-        return f"card-{int(id_.rpartition('-')[2]) % self._entities}"
+        return f"card-{self._number(id_) % self._entities}"
+
+    @staticmethod
+    def _number(id_: str) -> int:
+        return int(id_.rpartition("-")[2])
 
     def _give_up_late_ones(self, now: float) -> None:
         for connection in self._connections:
             if connection.sent is not None and connection.sent.at + _TIMEOUT < now:
                 connection.give_up("timeout")
+
+    def lost(self, sent: Sent, how: str) -> None:
+        """The request had no answer."""
+        if self._retries and sent.id not in self.retried:
+            self.retried[sent.id] = how
+            self._again.append(sent)
+        else:
+            self.note(sent, 0, how=how)
 
     def note(self, sent: Sent, status: int, release: str = "", fallback: bool = False, how: str = "") -> None:
         ends = self._epoch + asyncio.get_running_loop().time()
@@ -157,7 +181,7 @@ class _Ear:
             self._load.free.append(connection)
 
     def failed(self, sent: Sent, kind: str) -> None:
-        self._load.note(sent, 0, how=kind)
+        self._load.lost(sent, kind)
 
     def opened(self, connection: Connection) -> None:
         self._load.open, self._load.unreachable = self._load.open + 1, False
