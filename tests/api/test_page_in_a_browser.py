@@ -190,6 +190,19 @@ def test_no_column_is_cut(width: int, installation: Installation, page: Any, add
     )
 
 
+@pytest.mark.parametrize("width", [360, 820, 1280])
+def test_an_identifier_is_on_one_line(width: int, installation: Installation, page: Any, address: str) -> None:
+    troubled(installation)
+    page.set_viewport_size({"width": width, "height": 740})
+    sign_in(page, address, installation.token())
+    names = page.locator("table .id, table .whole")
+    assert {"card-fraud", V7.id} <= set(names.all_inner_texts())
+    heights = names.evaluate_all(
+        "all => all.map(one => [one.offsetHeight, parseFloat(getComputedStyle(one).lineHeight)])"
+    )
+    assert all(height < 1.5 * line for height, line in heights), heights
+
+
 def test_older_releases_are_a_click_away(installation: Installation, page: Any, address: str) -> None:
     for number in range(45):
         installation.store.add_release(replace(V7, id=f"card-fraud-7-{number:06x}"))

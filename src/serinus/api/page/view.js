@@ -27,7 +27,7 @@ export function showFleet(status) {
     status.models.map((m) => {
       const live = m.traffic.find((t) => t.release === m.champion?.release);
       return [
-        m.model,
+        h("span", { class: "whole" }, m.model),
         state(m.state),
         m.champion ? [h("span", { class: "id" }, m.champion.release), m.champion.since ? h("small", {}, when(m.champion.since)) : null] : "none",
         count(live?.requests ?? 0),

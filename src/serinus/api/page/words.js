@@ -57,7 +57,7 @@ function subjects(models, processes) {
 function serving(status) {
   const live = status.models.filter((m) => m.champion).length;
   const flying = status.models.filter((m) => m.rollout).length;
-  const models = live === 1 ? "One model is serving" : `${live} models are serving`;
+  const models = `${plural(live, "model")} ${live === 1 ? "is" : "are"} serving`;
   return flying ? `${models}, ${plural(flying, "rollout")} in flight` : models;
 }
 
