@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MODEL = "card-fraud"
 COMMAND = str(Path(sys.executable).parent / "serinus")
 
 
