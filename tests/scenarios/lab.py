@@ -522,6 +522,8 @@ class FakeFleet:
     """(model, who, why)"""
     pushes: int = 0
     brought: list[Merged] = field(default_factory=list)
+    covered: set[int] = field(default_factory=set)
+    """Which of them Serinus has written over."""
 
     def read(self, model: str) -> str | None:
         return self.specs.get(model)
@@ -534,6 +536,8 @@ class FakeFleet:
         if self.published.get(model) != live:
             self.published[model] = dict(live)
             self.commits.append((model, who, why))
+            live_ones = [(one.model, one.kind) == (model, MergedFile.LIVE) for one in self.brought]
+            self.covered |= {number for number, is_live in enumerate(live_ones) if is_live}
         return f"c{len(self.commits)}"
 
     def push(self, model: str, live: Mapping[str, Any] | None) -> None:
@@ -545,8 +549,7 @@ class FakeFleet:
             self.published[model] = live
 
     def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
-        head = f"{self.pushes}.{len(self.commits)}"
-        return head, () if since == head else None
+        return self._head(), () if since == self._head() else None
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         return self.published.get(model)
@@ -565,7 +568,11 @@ class FakeFleet:
             self.push(one.model, yaml.safe_load(one.text) if one.text else None)
 
     def merged(self, since: str | None) -> tuple[str, Sequence[Merged]]:
-        return str(len(self.brought)), self.brought[int(since) :] if since is not None else ()
+        first = len(self.brought) if since is None else int(since.rpartition(".")[2])
+        return self._head(), [one for n, one in enumerate(self.brought) if n >= first and n not in self.covered]
+
+    def _head(self) -> str:
+        return f"{self.pushes}.{len(self.commits)}.{len(self.brought)}"
 
 
 def _version(artifact: str) -> str:

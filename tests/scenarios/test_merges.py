@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from serinus.core.errors import Refused, Unavailable
 from serinus.core.merged import Merged, MergedFile
 from serinus.core.people import Access, Actor
 from serinus.core.rollout import Kind, Phase
+from serinus.engine.reconcile.converge import FLEET_READ
+from serinus.engine.reconcile.merges import EVERY
 
 CARLA = Actor("Carla", Access.DEPLOY, "git", "carla@example.org")
 DORA = Actor("Dora", Access.APPROVE, "git", "dora@example.org")
@@ -262,6 +265,23 @@ def test_a_revert_of_what_is_live_is_a_rollback(promoted: Lab) -> None:
     assert promoted.rollout.why.startswith('Revert "Make fraud 7 live"')
     versions = [one[0] for one in promoted.fleet.commits]
     assert len(versions) == 3, "what is live is not written in between"
+
+
+def test_a_revert_that_is_pushed_between_two_readings_of_the_repository_is_not_written_over(promoted: Lab) -> None:
+    was, merges, found = before(promoted), promoted.engine._merges, promoted.engine._converger
+
+    def read_in_between() -> Collection[str] | None:
+        now = promoted.clock.now()
+        if not promoted.fleet.brought and now - found._fleet_read >= FLEET_READ and now - merges._read < EVERY:
+            promoted.fleet.merge(revert(was))
+        return read()
+
+    read, found.read_fleet = found.read_fleet, read_in_between  # type: ignore[method-assign]
+    promoted.run(60, until=lambda: promoted.champion == "6" and promoted.phase.ended)
+    promoted.run(10)
+    promoted.everything_agrees_on("6")
+    assert promoted.rollout.kind is Kind.ROLLBACK
+    assert len(promoted.fleet.commits) == 3, "what is live is not written in between"
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,14 @@ FLEET_READ = timedelta(seconds=5)
 
 
 class Converger:
-    """Makes routing, aliases and the fleet repository match the status. It caches only what was verified recently."""
+    """Makes routing, aliases and the fleet repository match the status. It caches only what was verified recently.
 
-    def __init__(self, world: World) -> None:
+    `carried_out`: whether everything that people have changed in the fleet repository was carried out.
+    """
+
+    def __init__(self, world: World, carried_out: Callable[[], bool]) -> None:
         self._world = world
+        self._carried_out = carried_out
         self._routing: Mapping[str, Routing] = {}
         """The routing in force, as far as it was read back or confirmed."""
         self._checked: datetime | None = None
@@ -157,6 +161,8 @@ class Converger:
             return ""  # Git may say already what will be live.
         if self._published.get(state.model) == live:
             return ""
+        if not self._carried_out():
+            return "what people have changed in it is carried out first"
         self._world.fleet.publish(state.model, live, who=state.who, why=state.why)
         self._published[state.model] = live
         return ""

@@ -73,7 +73,7 @@ class Engine:
         self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
         self._merges = Merges(world, take_merged)
-        self._converger = Converger(world)
+        self._converger = Converger(world, self._merges.carried_out)
         self._capacity = Capacity(world)
         self._aliases = Aliases(world, deploy_by_alias)
         self._looked_at: list[Rollout] = []
