@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster object-store lab-packages lab-build lab-up lab-down demo bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster object-store lab-packages lab-build lab-up lab-down demo demo-cluster bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       real card transactions: a better model promoted, two bad ones stopped (4 minutes)"
+	@echo "make demo-cluster the same story on a Kubernetes cluster: the lab's, which it starts as root (10 minutes)"
 	@echo "make test       all tests but those that take long, and whole rollouts under load"
 	@echo "make test-long  tests that take many seconds each"
 	@echo "make test-judge simulated rollouts of every kind: false aborts and false promotions (minutes)"
@@ -90,6 +91,10 @@ lab-down: setup
 
 demo: setup
 	$(BIN)/python -m demo
+
+# On the lab, which it starts where it does not run, and ends afterwards; that needs root, and lab-build before.
+demo-cluster: setup
+	$(BIN)/python -m demo.cluster
 
 bench: setup
 	$(BIN)/python -m bench && $(BIN)/python -m bench report

@@ -67,6 +67,20 @@ def down(say: Say) -> None:
         place.RUN.rmdir()
 
 
+@contextmanager
+def running(say: Say) -> Iterator[dict[str, Any]]:
+    """Where the lab is reached, as `status` says it. Where it does not run it is started, and ended afterwards. Raises
+    LabError."""
+    started = status()["state"] != "up"
+    try:
+        if started:
+            up(None, None, say)
+        yield status()
+    finally:
+        if started and os.geteuid() == 0:
+            down(say)
+
+
 def status() -> dict[str, Any]:
     """`state`: none, starting, up, failed or ended (all of its processes are gone, but it was not removed); and where
     it is reached."""

@@ -34,20 +34,14 @@ def cluster() -> Iterator[Cluster]:
     if named:
         yield foreign(named)
         return
-    started = lifecycle.status()["state"] != "up"
     try:
-        if started:
-            lifecycle.up(None, None, print)
-        built = program("kubectl")
-        with pytest.MonkeyPatch.context() as environment:
+        with lifecycle.running(print) as told, pytest.MonkeyPatch.context() as environment:
             for name in lifecycle.proxies():
                 environment.delenv(name)
-            yield of_the_lab(lifecycle.status(), str(built) if built.exists() else "kubectl")
+            built = program("kubectl")
+            yield of_the_lab(told, str(built) if built.exists() else "kubectl")
     except LabError as error:
         pytest.fail(f"{error}\nSERINUS_KUBECONFIG and SERINUS_REGISTRY name another cluster.")
-    finally:
-        if started and os.geteuid() == 0:
-            lifecycle.down(print)
 
 
 @pytest.fixture(scope="module")

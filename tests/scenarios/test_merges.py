@@ -271,8 +271,10 @@ def test_a_revert_that_is_pushed_between_two_readings_of_the_repository_is_not_w
     was, merges, found = before(promoted), promoted.engine._merges, promoted.engine._converger
 
     def read_in_between() -> Collection[str] | None:
-        now = promoted.clock.now()
-        if not promoted.fleet.brought and now - found._fleet_read >= FLEET_READ and now - merges._read < EVERY:
+        now, last, ours = promoted.clock.now(), found._fleet_read, merges._read
+        assert last is not None
+        assert ours is not None
+        if not promoted.fleet.brought and now - last >= FLEET_READ and now - ours < EVERY:
             promoted.fleet.merge(revert(was))
         return read()
 
