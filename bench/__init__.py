@@ -7,6 +7,7 @@
     python -m bench report                       docs/performance.md and its pictures, from bench/results.json
     python -m bench.cpu --against ../before      processor time of a request by process; so bench.instructions
     python -m bench.flame                        docs/hot-path.svg: where a worker's time goes
+    python -m bench.cluster                      a Kubernetes cluster beside one machine, on the lab
     python -m bench.soak --minutes 10            200 models under load, deploys, kills and rollbacks
 
 What runs: `cases.py`. What is compared: `rivals.py`, `bounds.py`, `product.py`. What must be reached: `goals.py`.
