@@ -201,7 +201,7 @@ def _beside(lab: Lab, cluster: Installation, machine: Installation) -> list[Line
         pss = usage(lab.pids(f"serinus/release={cluster.champion(api, _MODEL)}")).pss_mb
     compared = f"{ratio:.0%} ({there:,.0f} : {here:,.0f})"
     return [
-        Line("requests a second of a core, against one machine", ">= 90 %", compared, ratio >= 0.9),
+        Line("requests a second of a core, against one machine", ">= 90%", compared, ratio >= 0.9),
         Line("memory of the pod of a compiled release", "<= 150 MB", f"{pss:.0f} MB PSS", pss <= 150),
     ]
 

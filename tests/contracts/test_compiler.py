@@ -33,6 +33,8 @@ from serinus.core.release import Artifact, Environment, Requirements
 from serinus.targets.kubernetes.jobs import ClusterTrials, Jobs, JobSettings
 from serinus.targets.local.host import Trials
 
+pytestmark = pytest.mark.long
+
 COLUMNS = ("a", "b")
 ROWS = ((0.5, 0.1), (-1.0, 0.2), (2.0, 0.3))
 DIFFERING = [0, 1]

@@ -30,6 +30,8 @@ from fidelity.shrink import shrink, size
 from fidelity.wanted import AS_MISSING, AS_TRAINED, WANTED
 from fidelity.worker import Worker
 
+pytestmark = pytest.mark.long
+
 AMOUNT = {"type": "double", "name": "amount", "required": True}
 COUNTRY = {"type": "string", "name": "country", "required": True}
 ROWS: Any = (("country", "amount"), (("FR", 1.0), ("DE", 2.5), ("IT", 3.0)))

@@ -10,6 +10,8 @@ from serinus.core.people import Access, Actor
 from serinus.core.rollout import Cause, Kind, Phase
 from serinus.core.routing import Routing
 
+pytestmark = pytest.mark.long
+
 PROMOTER = Actor("hopper", Access.ADMIN, "test")
 
 

@@ -38,6 +38,8 @@ from serinus.core.release import Artifact, Environment, Requirements
 from serinus.targets.local.host import Trials
 from serinus.targets.local.host.trial_limits import TrialLimits
 
+pytestmark = pytest.mark.long
+
 HERE = Environment(kept.HERE, "3.11")
 COLUMNS = ["amount", "country"]
 ROWS = [[12.5, "FR"], [900.0, "DE"], [0.0, "IT"]]

@@ -27,12 +27,12 @@ FLEET_READ = timedelta(seconds=5)
 class Converger:
     """Makes routing, aliases and the fleet repository match the status. It caches only what was verified recently.
 
-    `carried_out`: whether everything that people have changed in the fleet repository was carried out.
+    `carry_out` carries out what people have changed in the fleet repository, and returns whether nothing is left.
     """
 
-    def __init__(self, world: World, carried_out: Callable[[], bool]) -> None:
+    def __init__(self, world: World, carry_out: Callable[[], bool]) -> None:
         self._world = world
-        self._carried_out = carried_out
+        self._carry_out = carry_out
         self._routing: Mapping[str, Routing] = {}
         """The routing in force, as far as it was read back or confirmed."""
         self._checked: datetime | None = None
@@ -72,7 +72,11 @@ class Converger:
         if self._fleet_read is not None and now - self._fleet_read < FLEET_READ:
             return ()
         self._fleet_read = now
-        self._fleet, changed = self._world.fleet.changes(self._fleet)
+        position, changed = self._world.fleet.changes(self._fleet)
+        # What differs will be written over, and is no order any more then: of a file, only the last change counts.
+        if (changed is None or changed) and not self._carry_out():
+            return ()
+        self._fleet = position
         for model in list(self._published) if changed is None else changed:
             self._published.pop(model, None)
         return changed
@@ -161,8 +165,6 @@ class Converger:
             return ""  # Git may say already what will be live.
         if self._published.get(state.model) == live:
             return ""
-        if not self._carried_out():
-            return "what people have changed in it is carried out first"
         self._world.fleet.publish(state.model, live, who=state.who, why=state.why)
         self._published[state.model] = live
         return ""

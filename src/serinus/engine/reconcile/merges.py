@@ -17,7 +17,7 @@ from serinus.engine.world import World
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(seconds=5)
-"""The time after which the fleet repository is read again, where it has not changed or could not be read."""
+"""The time after which the fleet repository is read again."""
 _SEEN = "merges-seen"
 """The setting with the position up to which changes were carried out."""
 _REFUSED = "merge-refused."
@@ -43,8 +43,6 @@ class Merges:
         self._world = world
         self._take = take
         self._read: datetime | None = None
-        self._position: str | None = None
-        """The position of the repository up to which changes were carried out."""
         self._failed: tuple[str, ...] = ()
         found = world.store.settings(_REFUSED)
         self._refused = {
@@ -56,27 +54,17 @@ class Merges:
         """Why changes are not carried out: those that have to be corrected, and what will be tried again."""
         return [*self._failed, *(one.words for one in self._refused.values())]
 
-    def carried_out(self) -> bool:
-        """Whether everything that people have changed in the repository was carried out. Until then Serinus must not
-        write over it: of a file, only the last change counts."""
+    def read(self) -> None:
+        """Carries out what people have changed since the last time. Nothing where that was a short time ago. What
+        fails is in `trouble`, and stops no rollout."""
+        if self._read is None or self._world.clock.now() - self._read >= EVERY:
+            self.read_at_once()
+
+    def read_at_once(self) -> bool:
+        """The same, however short ago it was. Returns whether nothing is left to be carried out."""
         if self._take is None:
             return True
-        try:
-            position, _ = self._world.fleet.changes(self._position)
-        except SerinusError:
-            return False
-        return position == self._position
-
-    def read(self) -> None:
-        """Carries out what people have changed since the last time. What fails is in `trouble`, and stops no
-        rollout."""
-        now = self._world.clock.now()
-        if self._take is None:
-            return
-        rested = self._read is None or now - self._read >= EVERY
-        if not rested and (self._failed or self.carried_out()):
-            return
-        self._read = now
+        self._read = self._world.clock.now()
         try:
             self._carry_out_new(self._take)
         except SerinusError as error:
@@ -86,19 +74,18 @@ class Merges:
             self._failed = ("reading what people have merged failed; see logs/control.log",)
         else:
             self._failed = ()
+        return not self._failed
 
     def _carry_out_new(self, take: TakeMerged) -> None:
         seen = self._world.store.setting(_SEEN)
         head, merged = self._world.fleet.merged(seen)
         if head == seen:
-            self._position = head
             return
         for one in merged:
             # The order comes first. One that was only stored as seen would be lost in a crash.
             self._carry_out(take, one)
         self._forget_corrected()
         self._world.store.set_setting(_SEEN, head)
-        self._position = head
 
     def _carry_out(self, take: TakeMerged, one: Merged) -> None:
         try:

@@ -73,7 +73,7 @@ class Engine:
         self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
         self._merges = Merges(world, take_merged)
-        self._converger = Converger(world, self._merges.carried_out)
+        self._converger = Converger(world, self._merges.read_at_once)
         self._capacity = Capacity(world)
         self._aliases = Aliases(world, deploy_by_alias)
         self._looked_at: list[Rollout] = []
@@ -124,12 +124,13 @@ class Engine:
             take_over(self._world)
             self._wanted = {state.model: () for state in store.models()}
             news |= self._wanted.keys()
+        fleet = self._read_fleet()  # Before orders are taken, since it finds some.
         self._take_merged()
         self._create_pending()
         rollouts = {r.model: r for r in store.in_flight()}
         self._bad = distrusted(store).keys()
         self._coming_up = False
-        news |= self._read_aliases() | self._read_routings() | self._read_fleet()
+        news |= self._read_aliases() | self._read_routings() | fleet
         news |= self._read_placements(rollouts, at_once=bool(news))
         if self._placements is None:
             self._again.clear()  # Nothing can be repaired before the target answers. That will be news.
