@@ -47,8 +47,8 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
-# The number of processes that run tests, which often wait: make test WORKERS=4
-WORKERS ?= 3
+# The number of processes that run tests: make test WORKERS=4
+WORKERS ?= 2
 
 test: setup
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not slow and not browser and not cluster"

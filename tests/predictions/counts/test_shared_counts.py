@@ -27,6 +27,8 @@ from serinus.predictions.database import Database
 from serinus.predictions.segments.files import Position
 from serinus.predictions.status import STALE_SECONDS, STOPPED, is_waiting, read_status
 
+pytestmark = pytest.mark.long
+
 RELEASE = "card-fraud-7-3f9a2c"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

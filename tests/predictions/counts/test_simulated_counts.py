@@ -23,6 +23,8 @@ from simulation.kinds import EVENTS, Incident, Kind
 from simulation.requests import Requests
 from simulation.streams import Streams
 
+pytestmark = pytest.mark.long
+
 RELEASES = ("v1", "v2")
 RATES = {"errors": 0.04, "slow": 0.1, "fallbacks": 0.02, "alerts": 0.05, "missing": 0.02}
 KINDS = (

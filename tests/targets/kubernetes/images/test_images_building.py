@@ -24,6 +24,8 @@ from serinus.core.release import Compiled, Release, Requirements, ServingSetting
 from serinus.targets.kubernetes.images import Images, Interpreters, Place, Reference, debian, documents
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries, Registry
 
+pytestmark = pytest.mark.long
+
 ARTIFACT, GRAPH = "a" * 64, "b" * 64
 LOCKS = ("six==1.17.0", "six==1.16.0")
 
@@ -230,7 +232,6 @@ def test_two_builders_make_the_same_image(builder: Builder, release: Release) ->
     assert said[-1].startswith("pushed the image of card-fraud@7: 127.0.0.1:")
 
 
-@pytest.mark.long
 def test_twenty_models_on_two_locks_push_two_environments(
     builder: Builder, release: Release, environments: list[str], home: Home, proxy: Proxy
 ) -> None:

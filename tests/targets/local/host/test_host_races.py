@@ -21,6 +21,8 @@ import pytest
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
 
+pytestmark = pytest.mark.long
+
 MLMODEL = '{"flavors": {"python_function": {"loader_module": "still", "code": "code"}}}'
 MODEL = """
 class Model:

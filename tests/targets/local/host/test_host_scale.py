@@ -15,6 +15,8 @@ from serinus.targets.local.host.autoscaler import Autoscaler
 from serinus.targets.local.host.cgroups import Groups
 from serinus.targets.local.host.state_files import StateFiles
 
+pytestmark = pytest.mark.long
+
 NAME = "fraud-1-aaaaaa"
 QUICK = ("--survey", "0.2")
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")

@@ -16,6 +16,8 @@ from serinus.core.release import Scale
 from serinus.lib.processes import identity
 from serinus.targets.local.host.unix_http import call
 
+pytestmark = pytest.mark.long
+
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
 
 
