@@ -15,7 +15,6 @@ import json
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,11 +33,11 @@ from bench.data import request_rows
 from bench.fleets import with_requirements
 from bench.models import saved
 from bench.openloop import OpenLoop
-from bench.processes import freeze, thaw, usage
+from bench.processes import free_port, freeze, thaw, usage
 from bench.product import Installation
 from bench.requests import split
 from bench.rollouts import asks_of, first_canary, rollback
-from clusterlab import lifecycle
+from clusterlab import lifecycle, serving
 from clusterlab.modules import program
 from serinus.targets.kubernetes.images import debian
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
@@ -82,22 +81,11 @@ class Lab:
     def settings(self) -> Iterator[Path]:
         """The file for `serinus up --cluster`. The namespace is there, and goes at the end."""
         base = debian.push(Registries(DockerConfig(), plain=[self.registry]).of(self.registry), "serinus/base")
-        with socket.create_server(("", 0)) as free:
-            port = free.getsockname()[1]
         # A repository of its own, in which no layer is.
-        document = {
-            "kubeconfig": self.kubeconfig,
-            "namespace": self.namespace,
-            "control_planes": ["10.0.0.0/8"],
-            "images": {
-                "repository": f"{self.registry}/{self.namespace}",
-                "base": str(base),
-                "plain": [self.registry],
-            },
-            "releases": {"replicas": {"least": 1, "most": 1}, "sizing": {"requested_share": 0.1}},
-            "gateways": {"cpu_request": "50m"},
-            "collectors": {"listen": f"0.0.0.0:{port}", "addresses": [f"{self.machine}:{port}"]},
-        }
+        repository = f"{self.registry}/{self.namespace}"
+        document = serving.settings(
+            self.kubeconfig, self.namespace, repository, str(base), [self.registry], self.machine, free_port()
+        )
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         metadata = {"name": self.namespace, "labels": labels}
         self.kubectl(
@@ -110,29 +98,14 @@ class Lab:
             yield file
         finally:
             file.unlink()
-            for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+            for kind in serving.OF_THE_WHOLE_CLUSTER:
                 self.kubectl("delete", kind, f"serinus-gateway-reports.{self.namespace}", "--ignore-not-found")
             self.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
     def pids(self, selector: str = "") -> list[int]:
         """The processes in the pods of the namespace, as this machine sees them."""
         words = ("get", "pods", f"--namespace={self.namespace}", f"--selector={selector}", "--output=json")
-        containers = [
-            one["containerID"].partition("://")[2]
-            for pod in json.loads(self.kubectl(*words))["items"]
-            for kind in ("containerStatuses", "initContainerStatuses")
-            for one in pod["status"].get(kind, [])
-            if "containerID" in one
-        ]
-        return [int(file.parent.name) for file in Path("/proc").glob("[0-9]*/cgroup") if _holds(file, containers)]
-
-
-def _holds(file: Path, names: Sequence[str]) -> bool:
-    try:
-        text = file.read_text()
-    except OSError:  # It has ended.
-        return False
-    return any(name in text for name in names)
+        return serving.processes_of(json.loads(self.kubectl(*words))["items"])
 
 
 def main() -> int:

@@ -17,14 +17,13 @@ from typing import Any
 
 import yaml
 
-from clusterlab import LabError, building, lifecycle
+from clusterlab import LabError, building, lifecycle, serving
 from clusterlab.modules import program
 
 NAME = "serinus-demo"
 """Of the namespace, of the repository, and of the cluster in Git."""
 ARGO_CD = "argocd"
 _APPLICATIONS_GO_SECONDS = 150
-_OF_THE_WHOLE_CLUSTER = ("validatingadmissionpolicybinding", "validatingadmissionpolicy")
 _RELEASES = {
     # The lab has two processors for everything. Little is requested, so that the load of the demo is much of it.
     "replicas": {"least": 1, "most": 2, "cpu_percent": 70, "scale_down_after": "10s"},
@@ -92,23 +91,18 @@ class Lab:
 
     def settings(self, base: str, port: int) -> dict[str, Any]:
         """The settings of the cluster, with the collector of this machine at `port`."""
-        return {
-            "kubeconfig": self.kubeconfig,
-            "namespace": NAME,
-            "control_planes": ["10.0.0.0/8"],
-            "images": {"repository": f"{self.registry}/serinus", "base": base, "plain": [self.registry]},
-            "releases": _RELEASES,
-            "gateways": {"cpu_request": "50m"},
-            "collectors": {"listen": f"0.0.0.0:{port}", "addresses": [f"{self.machine}:{port}"]},
-            "fleet": {"remote": self.fleet, "argo_cd": {"cluster": NAME}},
-        }
+        repository = f"{self.registry}/serinus"
+        usual = serving.settings(
+            self.kubeconfig, NAME, repository, base, [self.registry], self.machine, port, _RELEASES
+        )
+        return {**usual, "fleet": {"remote": self.fleet, "argo_cd": {"cluster": NAME}}}
 
     def clear(self) -> None:
         """Removes all that a demo made, also one that was killed. Serinus must have ended: it would make the
         ApplicationSet again. Images stay in the registry."""
         with ExitStack() as steps:  # Each is tried, in the order from the last one to the first one.
             steps.callback(shutil.rmtree, self.bare, ignore_errors=True)
-            for kind in _OF_THE_WHOLE_CLUSTER:
+            for kind in serving.OF_THE_WHOLE_CLUSTER:
                 steps.callback(self._delete, kind, f"serinus-gateway-reports.{NAME}")
             steps.callback(self._delete, "namespace", NAME)
             steps.callback(self._delete, "appproject", f"serinus-{NAME}", f"--namespace={ARGO_CD}")

@@ -41,8 +41,8 @@ class Person:
         self.shown("push", "--quiet", "origin", "HEAD:main")
 
     def revert(self, subject: str) -> str:
-        """Reverts the newest commit with this subject, and pushes that; the id of the commit that was reverted. Raises
-        SystemExit where there is none."""
+        """Reverts the newest commit with this subject, and pushes the revert. Returns the id of the commit that was
+        reverted. Raises SystemExit if no commit has this subject."""
         self.shown("pull", "--quiet", "--rebase", "origin", "main")
         commits = [line.partition(" ") for line in self.git("log", "--format=%H %s").splitlines()]
         found = next((commit for commit, _, what in commits if what == subject), None)

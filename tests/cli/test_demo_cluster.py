@@ -112,9 +112,9 @@ def demo(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_another_cluster_is_refused_in_words() -> None:
-    refused = demo(SERINUS_KUBECONFIG="/home/anna/.kube/config")
+    refused = demo(SERINUS_KUBECONFIG="/srv/team/kubeconfig")
     assert refused.returncode == 1
-    assert "SERINUS_KUBECONFIG names the cluster of /home/anna/.kube/config" in refused.stderr
+    assert "SERINUS_KUBECONFIG names the cluster of /srv/team/kubeconfig" in refused.stderr
     assert "docs/one-machine-to-kubernetes.md" in refused.stderr
     assert (story.ROOT / "docs" / "one-machine-to-kubernetes.md").exists()
 

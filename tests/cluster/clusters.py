@@ -60,6 +60,15 @@ class Cluster:
         items = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
         self.kubectl("apply", f"--namespace={namespace}", "--filename=-", given=json.dumps(items))
 
+    def leave_argo_cd(self, named: str) -> None:
+        """Removes what Serinus made in the namespace of Argo CD for the cluster `named` in Git. Serinus must have
+        ended, because it would make it again."""
+        remove = ("--namespace=argocd", "--ignore-not-found", "--timeout=100s")
+        self.kubectl("delete", "applicationset", f"serinus-{named}", *remove)
+        of_it = ("applications", "--namespace=argocd", f"--selector=serinus/cluster={named}", "--output=name")
+        eventually("its Applications are gone", lambda: not self.kubectl("get", *of_it))
+        self.kubectl("delete", "appproject", f"serinus-{named}", *remove)  # No Application ends without its project.
+
     @contextmanager
     def reach(self, namespace: str, service: str, port: int) -> Iterator[str]:
         """Host and port at which this machine reaches the service: its own address, or one that is forwarded to one of

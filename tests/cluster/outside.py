@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,9 +15,11 @@ from typing import Any
 import pytest
 import yaml
 from clusters import Cluster
+from waiting import free_port
 from whole_load import wait_until
 from whole_serinus import Serinus, running
 
+from clusterlab import serving
 from serinus.core.home import Home
 from serinus.targets.kubernetes.images import debian
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
@@ -33,17 +34,15 @@ def settings(cluster: Cluster, namespace: str) -> dict[str, Any]:
     if cluster.machine is None:
         pytest.skip("it is not known at which address pods reach this machine (SERINUS_MACHINE)")
     base = debian.push(Registries(DockerConfig(), plain=cluster.plain).of(cluster.registry), "serinus/base")
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
-    return {
-        "kubeconfig": str(cluster.kubeconfig),
-        "namespace": namespace,
-        "control_planes": ["10.0.0.0/8"],
-        "images": {"repository": f"{cluster.registry}/serinus", "base": str(base), "plain": list(cluster.plain)},
-        "releases": {"replicas": {"least": 1, "most": 1}, "sizing": {"requested_share": 0.1}},
-        "gateways": {"cpu_request": "50m"},
-        "collectors": {"listen": f"0.0.0.0:{port}", "addresses": [f"{cluster.machine}:{port}"]},
-    }
+    return serving.settings(
+        cluster.kubeconfig,
+        namespace,
+        f"{cluster.registry}/serinus",
+        str(base),
+        cluster.plain,
+        cluster.machine,
+        free_port(),
+    )
 
 
 @contextmanager
@@ -63,7 +62,7 @@ def engine(
             yield found
     finally:
         down(home)
-        for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):  # they are of the whole cluster
+        for kind in serving.OF_THE_WHOLE_CLUSTER:
             name = f"serinus-gateway-reports.{document['namespace']}"
             cluster.kubectl("delete", kind, name, "--ignore-not-found")
         if "SERINUS_KEEP_HOME" not in os.environ:

@@ -22,8 +22,8 @@ _CHUNK = 1 << 16
 
 
 class PackageIndex:
-    """Hands out what the index has, by plain HTTP at `url`. Links in its lists are rewritten, so that files are fetched
-    here as well: `/0/simple/numpy/` is asked of the first origin that was seen, `/1/...` of the second one."""
+    """Serves the index by plain HTTP at `url`. Links in its lists are rewritten to this server. A path begins with the
+    number of the origin that has the file: `/0/simple/numpy/` is fetched from the first one that was seen."""
 
     def __init__(self, listen: str) -> None:
         upstream = next((os.environ[name] for name in _NAMES if os.environ.get(name)), _PYPI).rstrip("/")

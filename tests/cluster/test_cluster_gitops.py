@@ -106,10 +106,7 @@ def place(cluster: Lab, namespace: str, tmp_path: Path, released: Released) -> I
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare], check=True)
     gitops = GitOps(f"{cluster.git.url}/{name}.git", name)
     yield Place(cluster, own, gitops, bare, tmp_path / "fleet")
-    remove = ("--namespace=argocd", "--ignore-not-found", "--timeout=100s")
-    cluster.kubectl("delete", "applicationset", gitops.name, *remove)
-    eventually("its Applications are gone", lambda: f" {name}." not in cluster.kubectl("get", "applications", "-A"))
-    cluster.kubectl("delete", "appproject", gitops.name, *remove)  # No Application ends without its project.
+    cluster.leave_argo_cd(name)
     cluster.kubectl("delete", "namespace", own, "--wait=false")
     shutil.rmtree(bare)
 

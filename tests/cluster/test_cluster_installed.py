@@ -146,10 +146,7 @@ def releases(cluster: Cluster, namespace: str, services: Services) -> Iterator[s
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply("default", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
-    ours, gone = f"serinus-{namespace}", ("--namespace=argocd", "--ignore-not-found", "--timeout=100s")
-    cluster.kubectl("delete", "applicationset", ours, *gone)
-    eventually("its Applications are gone", lambda: f"{namespace}." not in cluster.kubectl("get", "applications", "-A"))
-    cluster.kubectl("delete", "appproject", ours, *gone)
+    cluster.leave_argo_cd(namespace)
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 

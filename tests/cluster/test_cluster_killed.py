@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,15 +20,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-from clusters import Cluster, eventually
+from clusters import Cluster
 from databases import Server, new_database
 from identities import Authority
+from kill_tables import failures, lost, write_rows
 from outside import FIRST_DEPLOYMENT, engine, kill, pods, settings
 from whole_load import Load, wait_until
 from whole_models import trained
 from whole_serinus import Serinus
 
 from clusterlab import lifecycle
+from clusterlab.serving import processes_of
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -80,11 +81,7 @@ class Measured:
 def table() -> Iterator[list[Measured]]:
     measured: list[Measured] = []
     yield measured
-    if os.environ.get("SERINUS_WRITE_DOCS") == "1":
-        rows = "\n".join(one.row for one in measured)
-        before, heading, after = DOCUMENT.read_text().partition("| killed in a canary |")
-        assert heading
-        DOCUMENT.write_text(before + heading + re.sub(r"(\|---.*\|\n)(\|.*\n)*", rf"\g<1>{rows}\n", after, count=1))
+    write_rows(DOCUMENT, "| killed in a canary |", (one.row for one in measured))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +105,7 @@ def serinus(
             with engine(cluster, document, directory, predictions_database=database) as found:
                 yield found
         finally:
-            uninstall(cluster, f"serinus-{namespace}", namespace)
+            cluster.leave_argo_cd(namespace)
             shutil.rmtree(bare)
 
 
@@ -117,14 +114,6 @@ def certificate(directory: Path) -> dict[str, str]:
     authority = Authority()
     chain, key = authority.issue("serinus-collector").written(directory)
     return {"chain": chain, "key": key, "authority": authority.written(directory / "authority.pem")}
-
-
-def uninstall(cluster: Cluster, name: str, in_git: str) -> None:
-    """What Serinus has made in the namespace of Argo CD, in the order in which it ends."""
-    remove = ("--namespace=argocd", "--ignore-not-found", "--timeout=100s")
-    cluster.kubectl("delete", "applicationset", name, *remove)
-    eventually("its Applications are gone", lambda: f" {in_git}." not in cluster.kubectl("get", "applications", "-A"))
-    cluster.kubectl("delete", "appproject", name, *remove)
 
 
 @pytest.fixture(scope="module")
@@ -138,14 +127,14 @@ def canary(serinus: Serinus) -> str:
     return rollout
 
 
-Kill = Callable[[str, Callable[[], None], Callable[[], Any]], Measured]
+Kill = Callable[[str, Callable[[], object], Callable[[], Any]], Measured]
 
 
 @pytest.fixture
 def killed(serinus: Serinus, canary: str, table: list[Measured]) -> Kill:
     """killed(what, end, back): under load. `back`: whether all is as before."""
 
-    def killed(what: str, end: Callable[[], None], back: Callable[[], Any]) -> Measured:
+    def killed(what: str, end: Callable[[], object], back: Callable[[], Any]) -> Measured:
         before = serinus.rollout(canary)["steps"]
         with Load(serinus.addresses.envoy, MODEL, RATE, retries=True) as load:
             wait_until(lambda: len(load.seen) > RATE, 30, "steady load")
@@ -155,7 +144,7 @@ def killed(serinus: Serinus, canary: str, table: list[Measured]) -> Kill:
             took = time.time() - at
             wait_until(lambda: load.seen[-1].good and load.seen[-1].at > at + took + 2, 30, "two seconds of answers")
         records = serinus.logged(load, timeout=60)
-        measured = Measured(what, len(load.seen), words(load), in_words(load), took, len(lost(load, records)))
+        measured = Measured(what, len(load.seen), again(load), failures(load), took, len(lost(load, records)))
         print(f"\n{measured.row}")
         table.append(measured)
         after = serinus.rollout(canary)
@@ -176,17 +165,9 @@ def killed(serinus: Serinus, canary: str, table: list[Measured]) -> Kill:
     return killed
 
 
-def words(load: Load) -> str:
+def again(load: Load) -> str:
     found = sorted(load.retried.values())
     return ", ".join(f"{found.count(how)} {how}" for how in dict.fromkeys(found))
-
-
-def in_words(load: Load) -> str:
-    return ", ".join(f"{count} {how}" for how, count in load.in_words().most_common())
-
-
-def lost(load: Load, records: pl.DataFrame) -> set[str]:
-    return load.answered - set(records.filter(pl.col("status") == 200)["request_id"])
 
 
 # --- processes of Serinus -----------------------------------------------------------------------------------
@@ -215,12 +196,8 @@ def test_the_engine_goes_on_with_the_step_and_with_what_was_ordered_last(
 
 
 def test_a_collector_that_is_killed_loses_no_record(serinus: Serinus, canary: str, killed: Kill) -> None:
-    measured = killed("collector", lambda: void(kill(serinus, "collector")), lambda: True)
+    measured = killed("collector", lambda: kill(serinus, "collector"), lambda: True)
     assert (measured.again, measured.lost) == ("", 0)
-
-
-def void(_: object) -> None:
-    """A result that nobody needs."""
 
 
 # --- gateways and releases ----------------------------------------------------------------------------------
@@ -245,19 +222,10 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 def kill_in(pod: dict[str, Any], container: str) -> None:
     """All processes of a container, from outside of it."""
-    found = [*pod["status"].get("containerStatuses", []), *pod["status"].get("initContainerStatuses", [])]
-    [named] = [one["containerID"].partition("://")[2] for one in found if one["name"] == container]
-    inside = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cgroup") if named in read(path)]
+    inside = processes_of([pod], container)
     assert inside, f"no process of the container {container} is found on this machine"
     for pid in inside:
         os.kill(pid, signal.SIGKILL)
-
-
-def read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # It has ended.
-        return ""
 
 
 @pytest.mark.parametrize("container", ["envoy", "agent"])
@@ -314,6 +282,13 @@ def test_a_rollout_outlives_a_crash_of_postgresql(
     assert (measured.again, measured.lost) == ("", 0)
 
 
+def variables(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # The process has ended.
+        return ""
+
+
 def test_a_rollout_outlives_the_controller_of_argo_cd(
     cluster: Cluster, namespace: str, canary: str, killed: Kill
 ) -> None:
@@ -325,7 +300,7 @@ def test_a_rollout_outlives_the_controller_of_argo_cd(
 
     def end() -> None:
         named = f"ARGOCD_BINARY_NAME=argocd-{ARGO_CD}"
-        [pid] = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if named in read(path)]
+        [pid] = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if named in variables(path)]
         os.kill(pid, signal.SIGKILL)
 
     def back() -> bool:

@@ -6,7 +6,6 @@ With SERINUS_WRITE_DOCS=1 what was measured goes into docs/failures.md.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from kill_tables import failures, lost, write_rows
 from whole_load import Load, wait_until
 from whole_serinus import Serinus
 
@@ -70,10 +70,7 @@ def champion(serinus: Serinus, register: Callable[..., str]) -> str:
 def table() -> Iterator[list[Measured]]:
     measured: list[Measured] = []
     yield measured
-    if os.environ.get("SERINUS_WRITE_DOCS") == "1":
-        rows = "\n".join(one.row for one in measured)
-        text = re.sub(r"(\|---.*\|\n)(\|.*\n)*", lambda found: f"{found[1]}{rows}\n", DOCUMENT.read_text(), count=1)
-        DOCUMENT.write_text(text)
+    write_rows(DOCUMENT, "| killed |", (one.row for one in measured))
 
 
 Kill = Callable[..., tuple[Load, pl.DataFrame, Measured]]
@@ -114,15 +111,10 @@ def containing(records: pl.DataFrame, ids: list[str]) -> pl.DataFrame | None:
     return records if set(ids) <= set(records["request_id"]) else None
 
 
-def lost(load: Load, records: pl.DataFrame) -> set[str]:
-    return load.answered - set(records.filter(pl.col("status") == 200)["request_id"])
-
-
 def measure(name: str, load: Load, back: float, records: pl.DataFrame) -> Measured:
     failed = load.failed
-    words = ", ".join(f"{count} {how}" for how, count in load.in_words().most_common())
     failing = max(seen.ended for seen in failed) - min(seen.at for seen in failed) if failed else 0.0
-    return Measured(name, len(load.seen), load.reached(), words, failing, back, len(lost(load, records)))
+    return Measured(name, len(load.seen), load.reached(), failures(load), failing, back, len(lost(load, records)))
 
 
 def restarted(serinus: Serinus, name: str) -> Callable[[], bool]:

@@ -22,7 +22,6 @@ from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.engine import ENGINE, Desk, News, Rechecker, Report, World
 from serinus.engine.reconcile.rechecking import SHARE
-from serinus.lib.hosts import without_port
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
@@ -195,7 +194,7 @@ def _prepare_to_compile(world: World) -> None:
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:
-    names = {settings.listen, *map(without_port, settings.allowed_hosts)}
+    names = {settings.listen, *settings.allowed_hosts}
     if settings.loopback:
         names |= {"127.0.0.1", "localhost", "[::1]"}
     return sorted(names)

@@ -124,7 +124,7 @@ class Engine:
             take_over(self._world)
             self._wanted = {state.model: () for state in store.models()}
             news |= self._wanted.keys()
-        fleet = self._read_fleet()  # Before orders are taken, since it finds some.
+        fleet = self._read_fleet()  # Before rollouts are read: what people have pushed may become one.
         self._take_merged()
         self._create_pending()
         rollouts = {r.model: r for r in store.in_flight()}
