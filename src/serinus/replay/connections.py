@@ -10,6 +10,9 @@ from serinus.lib.backoff import Backoff
 from serinus.replay.answers import Answer, Malformed, parse
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+IDLE = 3.0
+"""Seconds for which a connection may be free before it is replaced. Servers wait longer, so that a request does not
+meet the closing of its connection: Envoy here waits 5 s for the first request of one, and 120 s for each further one."""
 
 
 class Sent(NamedTuple):
@@ -42,10 +45,19 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """A connection that reconnects with growing pauses whenever it is lost, until it is closed."""
+    """A connection that reconnects with growing pauses whenever it is lost, until it is closed.
 
-    def __init__(self, owner: Owner, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
+    It is replaced when it was free for `idle` seconds.
+    """
+
+    def __init__(
+        self, owner: Owner, host: str, port: int, context: ssl.SSLContext | None = None, *, idle: float = IDLE
+    ) -> None:
         self._owner, self._host, self._port, self._context = owner, host, port, context
+        self._idle = idle
+        self._until: asyncio.TimerHandle | None = None
+        self._usable = False
+        """Whether the owner may send a request on it."""
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._keeper: asyncio.Task[None] | None = None
@@ -74,6 +86,7 @@ class Connection(asyncio.Protocol):
         """Sends a request. The connection must be free."""
         assert self._transport is not None
         self.sent = sent
+        self._rest()
         self._transport.write(request)
 
     def give_up(self, kind: str) -> None:
@@ -99,6 +112,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._buffer = b""
         self.free_since = asyncio.get_running_loop().time()
+        self._usable = True
+        self._wait()
         self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -114,13 +129,45 @@ class Connection(asyncio.Protocol):
         sent, self.sent, self._buffer = self.sent, None, b""
         if answer.close and self._transport is not None:
             self._transport.close()
+        else:
+            self._wait()
         self._owner.answered(self, sent, answer)
         return None
+
+    def eof_received(self) -> None:
+        """The server closes the connection. asyncio calls `connection_lost` later, and a request must not be sent until
+        then."""
+        if self.sent is None:
+            self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any loss is a reset
         self._transport = None
         sent, self.sent = self.sent, None
+        self._rest()
         if sent is not None:
             self._owner.failed(sent, "reset")
-        self._owner.lost(self)
+        self._leave()
         self._lost.set()
+
+    # --- while it is free ---------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Starts the time for which the connection may be free."""
+        self._rest()
+        self._until = asyncio.get_running_loop().call_later(self._idle, self._replace)
+
+    def _rest(self) -> None:
+        if self._until is not None:
+            self._until.cancel()
+            self._until = None
+
+    def _replace(self) -> None:
+        self._leave()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _leave(self) -> None:
+        """Tells the owner once that no request can be sent on the connection."""
+        if self._usable:
+            self._usable = False
+            self._owner.lost(self)
