@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster object-store lab-packages lab-build lab-up lab-down demo demo-cluster bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster test-cluster-short object-store lab-packages lab-build lab-up lab-down demo demo-cluster bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow  whole rollouts by real processes, under load"
 	@echo "make test-root  the tests that need root, or show more as root"
 	@echo "make test-cluster the tests that need a Kubernetes cluster: the lab's, or that of SERINUS_KUBECONFIG"
+	@echo "make test-cluster-short the control plane in the cluster, and the kills, of those"
 	@echo "make lab-up     a Kubernetes cluster on this machine, without Docker (as root; lab-build, lab-down)"
 	@echo "make check      what CI runs, as an ordinary user"
 	@echo "make bench      other servers, bounds and Serinus side by side (half an hour; needs wrk)"
@@ -71,6 +72,10 @@ test-root: setup
 # Where neither the lab nor another cluster is there, it starts the lab, and ends it afterwards; that needs root.
 test-cluster: setup
 	$(BIN)/pytest -m cluster tests/cluster
+
+# What CI has time for: an installed control plane from the first deployment to a rollback, and the kills of parts.
+test-cluster-short: setup
+	$(BIN)/pytest -m cluster tests/cluster/test_cluster_installed.py tests/cluster/test_cluster_killed.py
 
 # The S3 server that tests of the prediction log are run on; needs Go.
 object-store: setup
