@@ -55,7 +55,7 @@ ARGUMENTS = {
 }
 LOCAL = {
     *(("env",), ("up",), ("down",), ("unit",), ("install",), ("backup",), ("restore",), ("replay",), ("plan",)),
-    *(("outcomes", "import"), ("token", "reset")),
+    *(("outcomes", "import"), ("store", "copy"), ("token", "reset")),
 }
 
 

@@ -38,6 +38,7 @@ from serinus.cli.verbs import (
     rollback,
     spec,
     status,
+    store,
     token,
     unit,
     up,
@@ -88,6 +89,7 @@ def root(
 
 outcomes_app = typer.Typer(no_args_is_help=True, help="Import outcomes, and attach them to predictions.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys of callers, and the models that each key may ask.")
+store_app = typer.Typer(no_args_is_help=True, help="Copy a store from SQLite to PostgreSQL, or back.")
 token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, deploy, approve, or administer.")
 
 _verbs: tuple[Verb, ...] = (
@@ -129,12 +131,14 @@ add_verb(outcomes_app, outcomes.check)
 add_verb(key_app, key.create)
 add_verb(key_app, key.list_, "list")
 add_verb(key_app, key.revoke)
+add_verb(store_app, store.copy)
 add_verb(token_app, token.create)
 add_verb(token_app, token.list_, "list")
 add_verb(token_app, token.revoke)
 add_verb(token_app, token.reset)
 app.add_typer(outcomes_app, name="outcomes")
 app.add_typer(key_app, name="key")
+app.add_typer(store_app, name="store")
 app.add_typer(token_app, name="token")
 
 

@@ -81,7 +81,7 @@ def place_on_a_cluster(home: Home, settings: Settings, store: Store) -> Place:
     target = build_target(home, cluster, manifests, kept, worker_bytes, applier)
     places = Places(chosen.gateway_namespace, chosen.namespace)
     probes = chosen.gateways.probes or f"{NAME}-probes.{chosen.gateway_namespace}.svc:{PROBES_PORT}"
-    known = partial(known_routing, store, chosen.namespace)
+    known = partial(known_routing, store, home, chosen.namespace)
     router = build_cluster_router(read, places, secret, probes, leadership, known)
     asks_keys = chosen.gateways.api_keys != "none"
     watch = Watch(

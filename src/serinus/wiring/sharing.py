@@ -6,11 +6,8 @@ import hashlib
 import secrets
 import socket
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
-from serinus.backends.sql import SqlStore
-from serinus.core.errors import InvalidInput, Refused
+from serinus.backends.sql import SqlStore, url_in
+from serinus.core.errors import Refused
 from serinus.core.home import Home
 from serinus.core.keys import installation
 from serinus.core.ports import Terms
@@ -29,7 +26,7 @@ def open_store(home: Home, control: ControlSection) -> SqlStore:
     """Opens the shared database. Raises InvalidInput where the file does not hold its URL, which is not quoted because
     it may hold a password; Refused where the home has another secret than those that have used the database before; and
     what `SqlStore` raises."""
-    store = SqlStore(_url(control))
+    store = SqlStore(url_in(control.store))
     mine, theirs = installation(home.secret.read_text()), store.setting(_INSTALLATION)
     if theirs is None:
         store.set_setting(_INSTALLATION, mine)
@@ -41,23 +38,6 @@ def open_store(home: Home, control: ControlSection) -> SqlStore:
             hint="Copy the file `secret` from one of their homes.",
         )
     return store
-
-
-def _url(control: ControlSection) -> str:
-    try:
-        url = control.store.read_text(encoding="utf-8").strip()
-        backend = make_url(url).get_backend_name()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidInput(f"The URL of the database cannot be read from {control.store}: {why}.") from error
-    except (ArgumentError, ValueError):
-        backend = ""
-    if backend != "postgresql":
-        raise InvalidInput(
-            f"{control.store} does not hold the URL of a PostgreSQL database.",
-            hint="Write `postgresql://USER:PASSWORD@HOST/DATABASE`, with special characters as %XX.",
-        )
-    return url
 
 
 def build_leadership(home: Home, chosen: ClusterSettings, control: ControlSection, terms: Terms) -> LeaseLeadership:

@@ -1,4 +1,4 @@
-"""The parts of the store that are specific to PostgreSQL: its lock, protecting the audit record, errors.
+"""The parts of the store that are specific to PostgreSQL: its locks, protecting the audit record, errors.
 
 The lock of writers (`lib.postgres`) makes the store's checks, the chain of the audit record and the order of events the
 work of a single writer at a time.
@@ -6,17 +6,24 @@ work of a single writer at a time.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from pathlib import Path
+from typing import Any
 
-from serinus.core.errors import Refused, SerinusError, Unavailable
+from sqlalchemy import Connection, Engine, Table, event, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from serinus.core.errors import InvalidInput, Refused, SerinusError, Unavailable
 from serinus.lib import postgres
 from serinus.lib.postgres import place_of, with_driver
 
-__all__ = ["explain", "place_of", "prepare", "protect_audit", "with_driver"]
+__all__ = ["explain", "number_on", "place_of", "prepare", "protect_audit", "url_in", "use_alone", "with_driver"]
 
 _LOCK = 0x5E21_9005
 """The number of the store's advisory lock in its database."""
+
+_IN_USE = 0x5E21_9006
+"""The number of the advisory lock that every session of a control plane shares for as long as it lives."""
 
 _APPEND_ONLY = (
     """
@@ -28,9 +35,50 @@ _APPEND_ONLY = (
 )
 
 
+def url_in(file: Path) -> str:
+    """Returns the URL of the PostgreSQL database in the file. Raises InvalidInput, which does not quote what the file
+    holds, because it may be a password."""
+    try:
+        url = file.read_text(encoding="utf-8").strip()
+        backend = make_url(url).get_backend_name()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidInput(f"The URL of the database cannot be read from {file}: {why}.") from error
+    except (ArgumentError, ValueError):
+        backend = ""
+    if backend != "postgresql":
+        raise InvalidInput(
+            f"{file} does not hold the URL of a PostgreSQL database.",
+            hint="Write `postgresql://USER:PASSWORD@HOST/DATABASE`, with special characters as %XX.",
+        )
+    return url
+
+
 def prepare(engine: Engine, writes: str) -> Engine:
     """Returns the engine for reading. `writes` is the execution option of connections whose transactions write."""
+
+    def connected(connection: Any, _record: object) -> None:
+        connection.execute(f"SET LOCAL lock_timeout = {postgres.LOCK_TIMEOUT_MS}")
+        connection.execute(f"SELECT pg_advisory_lock_shared({_IN_USE})")
+        connection.commit()
+
+    event.listen(engine, "connect", connected)
     return postgres.prepare(engine, writes, _LOCK)
+
+
+def use_alone(connection: Connection) -> bool:
+    """Returns whether no other session uses the database. None does then until this session ends."""
+    # It does not wait, because a session that uses the database may wait for this one.
+    return bool(connection.execute(select(func.pg_try_advisory_lock(_IN_USE))).scalar_one())
+
+
+def number_on(connection: Connection, table: Table) -> None:
+    """Has the sequence of the table's numbers continue after the highest one."""
+    column = table.autoincrement_column
+    if column is not None:
+        sequence = func.pg_get_serial_sequence(table.name, column.name)
+        highest = select(func.max(column)).scalar_subquery()
+        connection.execute(select(func.setval(sequence, func.coalesce(highest, 1), highest.is_not(None))))
 
 
 def protect_audit(connection: Connection) -> None:

@@ -27,18 +27,57 @@ def bring_up(connection: Connection, place: str) -> bool:
     """
     found = _found(connection, place)
     if found == _NOTHING:
-        metadata.create_all(connection)
-        connection.execute(insert(schema_version).values(version=3))
-        connection.execute(insert(alembic_version).values(version_num=SCHEMA))
-        connection.execute(insert(audit_head).values(id=1, entries=0, digest=""))
-        connection.execute(insert(leadership).values(id=1, term=0, holder=""))
-        return True
-    if found != SCHEMA:
+        _create(connection)
+    elif found != SCHEMA:
         _migrate(connection, found, place)
+    return found == _NOTHING
+
+
+def create_or_require(connection: Connection, place: str) -> bool:
+    """Creates the tables where there are none. Returns whether they were created.
+
+    Raises Refused where they are those of another version of Serinus.
+    """
+    found = _found(connection, place)
+    if found == _NOTHING:
+        _create(connection)
+    else:
+        _require(found, place)
+    return found == _NOTHING
+
+
+def require(connection: Connection, place: str) -> bool:
+    """Returns False, because it creates nothing. Raises Refused where the tables are missing, or are those of another
+    version of Serinus."""
+    found = _found(connection, place)
+    if found == _NOTHING:
+        raise Refused(f"{place} has no store.", hint="Name the one that Serinus has used.")
+    _require(found, place)
     return False
 
 
 _NOTHING = ""
+
+
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection)
+    connection.execute(insert(schema_version).values(version=3))
+    connection.execute(insert(alembic_version).values(version_num=SCHEMA))
+    connection.execute(insert(audit_head).values(id=1, entries=0, digest=""))
+    connection.execute(insert(leadership).values(id=1, term=0, holder=""))
+
+
+def _require(found: str | None, place: str) -> None:
+    # Migrations are numbered. Those that this version does not know have higher numbers.
+    if found is not None and found > SCHEMA:
+        raise _refusal(place, found)
+    if found != SCHEMA:
+        raise Refused(
+            f"{place} was written by an earlier version of Serinus: it has schema {found or 1}, and this version needs "
+            f"{SCHEMA}.",
+            hint="Start Serinus of this version with it once (`serinus up`), which migrates it, and end it again. "
+            "Restore a backup into a home first.",
+        )
 
 
 def _found(connection: Connection, place: str) -> str | None:

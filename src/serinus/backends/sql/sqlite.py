@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.lib.sqlite import BUSY_SECONDS, prepare
 
-__all__ = ["explain", "prepare", "protect_audit"]
+__all__ = ["explain", "number_on", "prepare", "protect_audit", "use_alone"]
 
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS audit_refuses_{verb} BEFORE {verb} ON audit
@@ -22,6 +22,15 @@ def protect_audit(connection: Connection) -> None:
     """Has the database refuse to change or remove an audit entry."""
     for verb in ("UPDATE", "DELETE"):
         connection.exec_driver_sql(_APPEND_ONLY.format(verb=verb))
+
+
+def use_alone(_connection: Connection) -> bool:
+    """Whether no other process uses the database. SQLite does not know, and the home's lock says it."""
+    return True
+
+
+def number_on(_connection: Connection, _table: Table) -> None:
+    """Does nothing, because AUTOINCREMENT counts on from the highest number."""
 
 
 def explain(error: DBAPIError, place: str) -> SerinusError:

@@ -96,11 +96,13 @@ def written(path: Path) -> Iterator[Writer]:
             yield Writer(tar)
 
 
-def extracted(path: Path, into: Path, known: Callable[[str], bool]) -> Manifest:
+def extracted(
+    path: Path, into: Path, known: Callable[[str], bool], wanted: Callable[[str], bool] = lambda _: True
+) -> Manifest:
     """Extracts the files into `into`, an empty directory, with mode 0600 or less. Returns the manifest.
 
-    `known` says whether a home has such a file. Raises InvalidInput where the archive is incomplete or not written by
-    Serinus, and OSError.
+    `known` says whether a home has such a file, and `wanted` whether to write it. All of them are checked. Raises
+    InvalidInput where the archive is incomplete or not written by Serinus, and OSError.
     """
     found: dict[str, Entry] = {}
     manifest: Manifest | None = None
@@ -117,7 +119,8 @@ def extracted(path: Path, into: Path, known: Callable[[str], bool]) -> Manifest:
                     continue
                 if not known(member.name):
                     raise _not_ours(path, f"{shown(member.name)} is not part of a home")
-                found[member.name] = _put(content, into / member.name, member)
+                put = _put if wanted(member.name) else _passed_over
+                found[member.name] = put(content, into / member.name, member)
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError, ValueError) as error:
         raise InvalidInput(f"{path} is not a complete backup: {type(error).__name__}", hint=_ANOTHER) from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -163,6 +166,13 @@ def _put(content: IO[bytes], target: Path, member: tarfile.TarInfo) -> Entry:
         file.flush()
         os.fchmod(descriptor, member.mode & 0o600 or 0o600)
         os.fsync(descriptor)
+    return Entry(member.size, reading.digest.hexdigest())
+
+
+def _passed_over(content: IO[bytes], _target: Path, member: tarfile.TarInfo) -> Entry:
+    reading = _Hashing(content, member.size)
+    while reading.read(_PIECE):
+        pass
     return Entry(member.size, reading.digest.hexdigest())
 
 

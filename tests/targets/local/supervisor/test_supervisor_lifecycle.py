@@ -73,6 +73,23 @@ def test_up_returns_when_all_answers_says_what_runs_already_and_down_stops_it(st
     assert not down(stage.home)
 
 
+def test_a_process_that_the_settings_no_longer_have_is_not_shown_any_more(stage: Stage) -> None:
+    """As with an MLflow server of the team in place of the home's own."""
+    stage.add("mlflow", FOR_EVER)
+    stage.listens()
+    begin(stage)
+    kill_supervisor(stage)
+    del stage.specs[0]
+    begin(stage)
+    assert stage.shown("mlflow")["state"] == "running", "what still runs can be seen, and is stopped by `down`"
+    assert down(stage.home)
+    assert stage.shown("mlflow")["state"] == "stopped"
+    begin(stage)
+    wait_until(lambda: stage.pid("supervisor"))
+    assert {one["name"] for one in state.processes(stage.home)} == {"control", "supervisor"}
+    down(stage.home)
+
+
 def test_ports_are_remembered_and_a_home_is_closed_to_others(stage: Stage) -> None:
     stage.listens()
     first = begin(stage)

@@ -50,6 +50,8 @@ def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     manager = ProcessManager(home, specs)
+    with contextlib.suppress(OSError):  # The status then shows them as stopped.
+        state.forget_others(home, [state.SUPERVISOR, *(spec.name for spec in specs)])
     record = _own_record()
     if manager.outdated:
         _remember(home, replace(record, state=state.REPLACING))

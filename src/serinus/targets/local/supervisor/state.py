@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,14 @@ def write(home: Home, record: ProcessRecord) -> None:
 def forget(home: Home, name: str) -> None:
     """Removes the record of a process that has ended for good. Raises OSError."""
     _path(home, name).unlink(missing_ok=True)
+
+
+def forget_others(home: Home, names: Collection[str]) -> None:
+    """Removes the records of processes that have ended and are none of `names`: the settings had them before. Raises
+    OSError."""
+    for path in home.run.glob("*.json"):
+        if path.stem.removesuffix(BEFORE) not in names and not alive(read(home, path.stem)):
+            path.unlink(missing_ok=True)
 
 
 def find(home: Home, name: str) -> ProcessRecord | None:
