@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -63,3 +65,22 @@ def test_a_log_shows_no_control_characters_of_what_it_quotes(
 def test_one_line_is_one_line() -> None:
     told = one_line("it failed\r\n2026-11-29 promoted: card@9\u2028\x1b[2J \t x\x85y\x0bz")
     assert told == r"it failed 2026-11-29 promoted: card@9 \x1b[2J x y z"
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpx2"])
+def test_a_log_has_no_line_for_each_request_of_an_http_client(name: str) -> None:
+    code = f"""
+import logging
+import subprocess
+import sys
+import {name} as client
+from serinus.core.text import configure_logging
+
+configure_logging()
+asked = client.Client(transport=client.MockTransport(lambda request: client.Response(200)), trust_env=False)
+asked.get("http://serinus.test/")
+logging.getLogger("{name}").warning("a warning of the client")
+logging.getLogger("serinus").info("a line of this program")
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert [line.partition(" a ")[2] for line in said.splitlines()] == ["warning of the client", "line of this program"]

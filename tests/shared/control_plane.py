@@ -7,7 +7,6 @@ built.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -76,7 +75,6 @@ def main() -> int:
     name, store, kubeconfig, namespace, directory = sys.argv[1:6]
     stops = "--stop-in-a-tick" in sys.argv
     configure_logging()
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     asked, over = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     world = world_of(Path(directory), store)

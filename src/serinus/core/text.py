@@ -9,6 +9,7 @@ from serinus.core.redaction import without_credentials
 
 _KEPT = frozenset("\t\n")
 _SPACES = "Zs"
+_HTTP_CLIENTS = ("httpx", "httpx2")
 
 
 def harmless(text: str) -> str:
@@ -38,11 +39,13 @@ def configure_logging(form: str = "%(asctime)s %(levelname)s %(message)s") -> No
     """Sends the log of this process, from INFO on, to standard error. `form` is the format of a line.
 
     Control characters are escaped, because logs are read in terminals and an error may quote a model. Credentials are
-    removed, and continuation lines are indented.
+    removed, and continuation lines are indented. HTTP clients log from WARNING on, because they would log each request.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Fit(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for client in _HTTP_CLIENTS:
+        logging.getLogger(client).setLevel(logging.WARNING)
 
 
 def fit(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import signal
 import sys
@@ -36,8 +35,6 @@ def collect(home: Home, settings: Settings, remote: RemoteDoor | None = None) ->
     records of this machine are accepted. Raises Refused where another collector has the home, or has taken over the
     counts of its database; and Unavailable where a table or a database must be asked first and does not answer."""
     configure_logging()
-    for client in ("httpx", "httpx2"):
-        logging.getLogger(client).setLevel(logging.WARNING)
     os.umask(0o077)
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

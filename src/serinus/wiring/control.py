@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 def run_control(home: Home, settings: Settings) -> int:
     """Runs until SIGTERM or SIGINT. Returns the exit code."""
     configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
-    for client in ("httpx", "httpx2"):  # They would log every request.
-        logging.getLogger(client).setLevel(logging.WARNING)
     registry.put_into_environment(home, settings)  # MLflow's client reads its credentials there.
     context = tls.ServerContext(home) if settings.tls_files else None
     renewal = _renewal(home, settings, context)
