@@ -31,6 +31,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.process.worker import main; main()"
 # MLflow takes seconds to import and a hand-made model does without: so most workers of the tests have none.
 HIDE_MLFLOW = "import sys; sys.modules['mlflow'] = None; "
+HIDE_UVLOOP = "import sys; sys.modules['uvloop'] = None; "
 
 
 def _wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
@@ -181,13 +182,18 @@ StartWorker = Callable[..., RunningWorker]
 
 @pytest.fixture
 def start_worker(short_path: Path) -> Iterator[StartWorker]:
-    """`start_worker(artifact, python=.., with_mlflow=.., **config)`; stopped when the test ends."""
+    """`start_worker(artifact, python=.., with_mlflow=.., with_uvloop=.., **config)`; stopped when the test ends."""
     with contextlib.ExitStack() as stack:
 
         def start(
-            artifact: Path, python: str = sys.executable, with_mlflow: bool = False, **config: Any
+            artifact: Path,
+            python: str = sys.executable,
+            with_mlflow: bool = False,
+            with_uvloop: bool = True,
+            **config: Any,
         ) -> RunningWorker:
-            command = [python, "-I", "-c", START if with_mlflow else HIDE_MLFLOW + START]
+            hidden = ("" if with_mlflow else HIDE_MLFLOW) + ("" if with_uvloop else HIDE_UVLOOP)
+            command = [python, "-I", "-c", hidden + START]
             directory = Path(tempfile.mkdtemp(dir=short_path))
             worker = RunningWorker(directory, artifact, config, command)
             stack.callback(worker.close)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -10,6 +12,24 @@ from typing import Any
 
 import pytest
 
+WAITS = """
+import pathlib, time
+
+class Model:
+    def __init__(self, path):
+        self.over = pathlib.Path(path, "over")
+
+    def predict(self, data, params=None):
+        if data["country"].iloc[0] == "wait":
+            print("it waits", flush=True)
+            while not self.over.exists():
+                time.sleep(0.01)
+        return data["amount"].to_numpy(dtype="float64")
+
+def _load_pyfunc(path):
+    return Model(path)
+"""
+"""Answers a request with the country `wait` once there is a file."""
 HEALTH = b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
@@ -57,6 +77,41 @@ def test_told_to_drain_it_answers_who_is_connected_accepts_nobody_and_goes_last(
         assert worker.process.poll() is None
         assert b"connection: close" in asked(idle)
     assert worker.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("uvloop", [False, True])
+def test_who_connects_in_the_moment_in_which_it_is_told_to_drain_is_answered(
+    start_worker: Callable[..., Any],
+    make_artifact: Callable[..., Path],
+    tmp_path: Path,
+    wait_until: Callable[..., Any],
+    uvloop: bool,
+) -> None:
+    """The event loop sees the signal and the connection at once, the signal first."""
+    artifact = make_artifact(tmp_path / "model", WAITS)
+    worker = start_worker(artifact, with_uvloop=uvloop)
+    worker.wait_ready()
+    row = json.dumps({"dataframe_split": {"columns": ["amount", "hour", "country"], "data": [[12.5, 3, "wait"]]}})
+    head = "POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    with connected(worker) as first:
+        first.sendall(f"{head}content-length: {len(row)}\r\n\r\n{row}".encode())
+        wait_until(lambda: "it waits" in worker.log.read_text())
+        worker.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: not pending(worker.process.pid, signal.SIGUSR1))
+        with connected(worker) as late:
+            late.sendall(HEALTH)
+            (artifact / "over").touch()
+            assert first.recv(65536).startswith(b"HTTP/1.1 200")
+            answer = late.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+    assert worker.process.wait(10) == 0
+
+
+def pending(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has not taken the signal yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(sum(int(mask, 16) >> (number - 1) & 1 for mask in re.findall(r"(?:Sig|Shd)Pnd:\s*(\w+)", status)))
 
 
 def test_told_to_rebalance_it_closes_half_of_its_connections_with_their_next_answer(

@@ -93,9 +93,17 @@ class Server:
 
     def stop_accepting(self) -> None:
         """Closes this process's descriptor of the listening socket. Connections stay open."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is None:
+            return
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            # asyncio makes a connection in the step after it has accepted it, and loses it if the server is closed by
+            # then. uvloop makes it at once.
+            loop.remove_reader(self._listener.fileno())
+            loop.call_soon(server.close)
+        else:
+            server.close()
 
     def enqueue(self, connection: Connection) -> None:
         """Queues a connection, whose `serve` is called when it is its turn."""
