@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -16,6 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from descent import end
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 PACKAGES = Path(__import__("numpy").__file__).parents[1]
@@ -179,11 +180,7 @@ class RunningPod:
 
     def close(self) -> None:
         """Whatever it has started ends with it, as the container does."""
-        family = [self.process.pid, *descendants(self.process.pid)]
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        end(self.process)
 
 
 def until(
@@ -204,11 +201,6 @@ def children(pid: int) -> list[int]:
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-def descendants(pid: int) -> list[int]:
-    found = children(pid)
-    return found + [below for child in found for below in descendants(child)]
 
 
 def _handles(pid: int, number: int) -> bool:

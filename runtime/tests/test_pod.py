@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pods import ALIKE, ROW, Answered, Caller, RunningPod, children, environment_of, hold, until
+from descent import alive, descendants
+from pods import ALIKE, ROW, SOURCE, Answered, Caller, RunningPod, children, environment_of, hold, until
 from tritonclient.grpc import service_pb2
 
 pytestmark = pytest.mark.timeout(120)
@@ -253,6 +254,48 @@ def test_a_killed_zygote_is_replaced_and_nobody_notices(start_pod: StartPod, add
     assert pod.metric("restarts_total") == 0
 
 
+ZYGOTES_DIE = f"""
+import sys; sys.path.append({str(SOURCE)!r})
+import time
+from serinus_runtime.pod import launch, supervisor, zygotes
+
+supervisor._LOOK = 3600.0
+launch._ENTRY = launch._ENTRY.replace("main()", '''
+import os, signal
+from serinus_runtime.process import zygote
+tell = zygote.tell
+zygote.tell = lambda control, **said: os.kill(os.getpid(), signal.SIGKILL) if "left" in said else tell(control, **said)
+main()
+''')
+answer = zygotes.Zygote._answer
+
+async def late(*arguments):
+    time.sleep(0.3)
+    return await answer(*arguments)
+
+zygotes.Zygote._answer = late
+from serinus_runtime.pod.main import main; main()
+"""
+"""A supervisor whose zygotes are killed when they have forked a worker and not said so. It sees the end of a zygote and
+of its connection at once, because it is late. It does not look for orphans from time to time."""
+
+
+def test_a_worker_whose_zygote_is_killed_while_it_is_forked_serves_nobody(start_pod: StartPod, adds_up: Path) -> None:
+    """It would be ended with the requests that it has by then."""
+    pod = start_pod(adds_up, entry=ZYGOTES_DIE)
+    until(lambda: any("process.worker" in _command(pid) for pid in children(pod.process.pid)))
+    assert "the zygote forks no more: the zygote is gone" in pod.log
+    until(lambda: len(children(pod.process.pid)) == 1)
+    assert pod.wait_ready().caller().invoke().json == {"predictions": [15.5]}
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+    except OSError:  # it has ended
+        return ""
+
+
 def test_while_no_worker_comes_up_callers_are_answered_and_then_served_again(
     start_pod: StartPod, make_artifact: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -335,6 +378,14 @@ def _failure(caller: Caller) -> str:
         return repr(error)
     right = answer.status == 200 and answer.json == {"predictions": [15.5]}
     return "" if right else f"{answer.status} {answer.text}"
+
+
+def _refuses(port: int) -> bool:
+    try:
+        hold(port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def _load(pod: RunningPod, seconds: float, meanwhile: Callable[[], Any]) -> tuple[list[str], int]:
@@ -444,13 +495,17 @@ class TestAtItsEnd:
         assert pod.stop() == 0
         assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
 
-
-def _refuses(port: int) -> bool:
-    try:
-        hold(port).close()
-    except ConnectionRefusedError:
-        return True
-    return False
+    def test_nothing_outlives_a_supervisor_that_is_killed(self, start_pod: StartPod, adds_up: Path) -> None:
+        pod = start_pod(adds_up, workers=2).wait_ready(2).settled(2)
+        family = descendants(pod.process.pid)
+        assert len(family) == 3
+        pod.process.kill()
+        pod.process.wait()
+        try:
+            until(lambda: not alive(family))
+        finally:
+            for pid in alive(family):
+                os.kill(pid, signal.SIGKILL)
 
 
 class TestWhatDoesNotComeUp:

@@ -9,7 +9,8 @@ from pathlib import Path
 import compiling_models
 import numpy as np
 import pytest
-from pods import COMPILED, RunningPod, descendants, environment_of, until
+from descent import descendants
+from pods import COMPILED, RunningPod, environment_of, until
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import OneHotEncoder
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pods import PYTHON, SOURCE, descendants, until
+from descent import descendants, end
+from pods import PYTHON, SOURCE, until
 
 from serinus_runtime.isolation import landlock
 from serinus_runtime.pod import frame, posed
@@ -96,8 +97,7 @@ def ask(tmp_path: Path, environment: Path) -> Any:
 
     yield start
     for process in started:
-        kill([process.pid, *descendants(process.pid)])
-        process.wait()
+        end(process)
 
 
 def kill(pids: Iterable[int]) -> None:

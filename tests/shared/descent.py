@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,32 @@ def started(pid: int, least: int) -> Mapping[int, str]:
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """Kills it, and what it has started and left."""
-    left = descendants(process.pid)
-    process.kill()
-    process.wait()
-    for pid in alive(left):
+    """Kills it, and what it has started.
+
+    All are stopped first, because one that runs may start another that nobody sees.
+    """
+    if process.poll() is not None:
+        return
+    stopped: dict[int, str] = {}
+    running = {process.pid: str(processes.identity(process.pid))}
+    while running:
+        for pid in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        wait_until(partial(_none_runs, running), what="their stop")
+        stopped.update(running)
+        running = {pid: one for pid, one in descendants(process.pid).items() if pid not in stopped}
+    for pid in alive(stopped):
         os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _none_runs(pids: Iterable[int]) -> bool:
+    return all(_state(pid) in "TtZX" for pid in pids)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # it has ended
+        return "X"

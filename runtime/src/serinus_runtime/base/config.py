@@ -81,7 +81,7 @@ class Config:
     landlock_required: bool = True
     """It does not start where it must be confined and the kernel has no Landlock."""
     heartbeat: bool = False
-    """It reports its load every second, even without changes."""
+    """It reports its load every second, even without changes, and ends once nobody reads the reports."""
 
     @classmethod
     def read(cls, path: str | Path) -> Config:

@@ -121,9 +121,9 @@ class Children:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             if child is not None:
                 child.exited.set_result(code)
-                self.end_orphans()
             elif self._adopting:
                 self._ended[pid] = code
+            self.end_orphans()  # what it has started is this process's now
 
 
 def _children() -> set[int]:

@@ -62,22 +62,29 @@ class Zygote:
     async def fork(self, descriptors: Sequence[int]) -> Child:
         """Returns a new worker, which has become a child of this process. Raises OSError if there is none, or if the
         named process is not the zygote's."""
+        try:
+            with self._children.adopting():
+                return await self._forked(descriptors)
+        except BaseException:
+            self._children.end_orphans()  # a worker that is not adopted must not begin to serve
+            raise
+
+    async def _forked(self, descriptors: Sequence[int]) -> Child:
         held, ours = os.pipe()
-        with self._children.adopting():
-            try:
-                send(self._control, b"fork", [*descriptors, held])
-                answer = await self._answer(_FORK_SECONDS)
-                pid = answer.get("pid")
-                if type(pid) is not int:
-                    raise ConnectionError(str(answer.get("error", "the zygote gave no pid"))[:200])
-                between = kernel.parent(pid)
-                if between is None or kernel.parent(between) != self.child.pid:
-                    raise ConnectionError("the zygote named a process that is not its own")
-            finally:
-                os.close(held)
-                os.close(ours)
-            await self._answer(_FORK_SECONDS)
-            return self._children.adopt(pid)
+        try:
+            send(self._control, b"fork", [*descriptors, held])
+            answer = await self._answer(_FORK_SECONDS)
+            pid = answer.get("pid")
+            if type(pid) is not int:
+                raise ConnectionError(str(answer.get("error", "the zygote gave no pid"))[:200])
+            between = kernel.parent(pid)
+            if between is None or kernel.parent(between) != self.child.pid:
+                raise ConnectionError("the zygote named a process that is not its own")
+        finally:
+            os.close(held)
+            os.close(ours)
+        await self._answer(_FORK_SECONDS)
+        return self._children.adopt(pid)
 
     async def close(self) -> None:
         """Ends the zygote. Its workers go on."""

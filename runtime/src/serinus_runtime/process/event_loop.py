@@ -62,7 +62,8 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
     listener.setblocking(False)
     server = Server(listener, application.handle, config.settings.max_body_bytes, refuse=application.refuse)
     await server.start()
-    reports, draining = LoadReports(server, config.report_fd, always=config.heartbeat), Draining(server, stop.set)
+    reports = LoadReports(server, config.report_fd, stop.set, always=config.heartbeat)
+    draining = Draining(server, stop.set)
     reports.start()
     draining.start()  # This comes before anybody knows of the worker, because it may be told to drain from then on.
     ready()

@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import select
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Callable, NamedTuple
 
 if TYPE_CHECKING:
     from serinus_runtime.http.server import Server
@@ -30,10 +30,12 @@ class Load(NamedTuple):
 
 
 class LoadReports:
-    """Reports the load of one server in its event loop. `always`: also without changes."""
+    """Reports the load of one server in its event loop. `always`: also without changes, and `unread` is called once
+    nobody reads the reports."""
 
-    def __init__(self, server: Server, descriptor: int, *, always: bool = False) -> None:
+    def __init__(self, server: Server, descriptor: int, unread: Callable[[], None], *, always: bool = False) -> None:
         self._server = server
+        self._unread = unread
         self._always = always
         self._descriptor = descriptor
         self._room = select.poll()  # A pipe that is writable has room for a page, which is more than a line.
@@ -54,6 +56,8 @@ class LoadReports:
         await asyncio.sleep(_EVERY)
         while self._report():
             await asyncio.sleep(_EVERY)
+        if self._always:
+            self._unread()
 
     def _report(self) -> bool:
         """Sends a report. Returns False where nobody reads any more."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from descent import end
 from lightkube import Client
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster as ClusterEntry
 from lightkube.config.models import User
-from pods import PYTHON, SOURCE, descendants
+from pods import PYTHON, SOURCE
 from serinus_runtime.pod.posed import VARIABLE
 
 from serinus.targets.kubernetes.cluster import Cluster
@@ -156,12 +154,8 @@ class JobCluster:
 
     def _end(self, name: str) -> None:
         process = self.processes.pop(name, None)
-        if process is None:
-            return
-        for pid in (process.pid, *descendants(process.pid)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait(10)
+        if process is not None:
+            end(process)
 
 
 def briefly(seconds: float) -> None:
