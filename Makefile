@@ -52,7 +52,7 @@ imports: setup
 WORKERS ?= 2
 
 test: setup
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not slow and not browser and not cluster"
+	$(BIN)/python scripts/nothing_left.py 20 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not slow and not browser and not cluster"
 
 test-long: setup
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "long and not cluster"
