@@ -498,7 +498,7 @@ class TestAtItsEnd:
     def test_nothing_outlives_a_supervisor_that_is_killed(self, start_pod: StartPod, adds_up: Path) -> None:
         pod = start_pod(adds_up, workers=2).wait_ready(2).settled(2)
         family = descendants(pod.process.pid)
-        assert len(family) == 3
+        assert len(family) >= 3, "two workers and the zygote"
         pod.process.kill()
         pod.process.wait()
         try:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import command_line
 import pytest
 import yaml
+from servers import ServerThread
 
 from serinus.backends.git import GitFleet
 
@@ -293,12 +293,8 @@ class _Api(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gitlab() -> Iterator[Notes]:
-    server = Notes()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with ServerThread(Notes()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_harness import Proxy, Said, Serinus
+from servers import ServerThread
 from small_fleet import Installation, make_home, serving
 
 from serinus.cli.app import run
@@ -26,12 +26,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    server = Proxy()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with ServerThread(Proxy()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from cli_harness import Proxy, Serinus
+from servers import ServerThread
 from small_fleet import Installation, make_home, serving
 
 from serinus.cli.local import LocalTransport, connected
@@ -51,15 +51,8 @@ def somebody_else(address: str | Path) -> Iterator[list[str]]:
             self.socket.bind(self.server_address)
 
     where = str(address) if isinstance(address, Path) else ("127.0.0.1", int(address))
-    server = Server(where, Handler)  # type: ignore[arg-type]  # a path, for a Unix socket
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with ServerThread(Server(where, Handler)):  # type: ignore[arg-type]  # a path, for a Unix socket
         yield sent
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.mark.parametrize("by_environment", [False, True])

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import httpx
+from servers import ServerThread
 
 _NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _PYPI = "https://pypi.org/simple"
@@ -50,14 +51,12 @@ class PackageIndex:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Who asked has gone."""
 
-        self._server = Server((listen, 0), Handler)
-        self._root = f"http://{listen}:{self._server.server_address[1]}"
+        self._server = ServerThread(Server((listen, 0), Handler))
+        self._root = f"http://{listen}:{self._server.port}"
         self.url = f"{self._root}/0{split.path}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
         self._client.close()
 
     def _answer(self, asked: BaseHTTPRequestHandler) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socketserver
 import struct
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 import httpx2
 import pytest
 from api_server import cluster_of
+from servers import ServerThread
 from tritonclient.grpc import service_pb2
 
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
@@ -172,12 +172,8 @@ def asking(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Asking]:
 @pytest.fixture
 def worker(asking: Asking) -> Iterator[Worker]:
     asking.place()
-    with asking.worker() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with ServerThread(asking.worker()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def score(asking: Asking, columns: list[str], *rows: list[Any]) -> list[float | None]:

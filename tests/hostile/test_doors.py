@@ -6,7 +6,6 @@ import os
 import socket
 import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from hostile_models import mlmodel
 from hostile_serinus import Attacked, Shell, fresh, shared
+from servers import ServerThread
 from whole_load import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -43,14 +43,10 @@ class _Runs(socketserver.StreamRequestHandler):
 def server(serinus: Attacked) -> Iterator[tuple[Path, list[bytes]]]:
     """A socket of this user with mode 0600, and what it was asked."""
     path = serinus.directory / f"{fresh('run')}.sock"
-    with socketserver.ThreadingUnixStreamServer(str(path), _Runs) as listening:
+    with ServerThread(socketserver.ThreadingUnixStreamServer(str(path), _Runs)) as listening:
         listening.asked = []  # type: ignore[attr-defined]
         path.chmod(0o600)
-        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
-        thread.start()
         yield path, listening.asked  # type: ignore[attr-defined]
-        listening.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("way", ["its path", "a link in the scratch", "through /proc", "relative", "a datagram"])

@@ -6,7 +6,6 @@ import http.server
 import io
 import os
 import tarfile
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from hostile_models import wheel
 from hostile_serinus import Attacked, fresh
+from servers import ServerThread
 from whole_load import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -43,13 +43,9 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def index(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
     """A package index: its address, its directory, and what it was asked for."""
     handler = partial(_Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with ServerThread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         server.asked = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
         yield f"http://127.0.0.1:{server.server_port}", tmp_path, server.asked  # type: ignore[attr-defined]
-        server.shutdown()
-        thread.join()
 
 
 def _source(files: dict[str, str], package: str) -> bytes:

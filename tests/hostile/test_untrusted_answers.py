@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from servers import ServerThread
 
 from serinus.backends.git import GitFleet
 from serinus.backends.mlflow import MlflowRegistry
@@ -241,17 +242,11 @@ def test_a_registry_that_is_none_is_said_and_stops_nothing_else(tmp_path: Path, 
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Strange) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with ServerThread(HTTPServer(("127.0.0.1", 0), Strange)) as server:
         registry = MlflowRegistry(f"http://127.0.0.1:{server.server_port}", tmp_path)
-        try:
-            for asked in (registry.aliases, lambda: registry.find("a", "1"), lambda: registry.newest("a")):
-                with contextlib.suppress(SerinusError):
-                    assert asked() == {}  # of an answer without models: there are none
-        finally:
-            server.shutdown()
-            thread.join()
+        for asked in (registry.aliases, lambda: registry.find("a", "1"), lambda: registry.newest("a")):
+            with contextlib.suppress(SerinusError):
+                assert asked() == {}  # of an answer without models: there are none
 
 
 def _pushed(fleet: Path, content: bytes) -> None:

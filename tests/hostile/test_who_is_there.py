@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from hostile_serinus import Attacked, fresh, shared
+from servers import ServerThread
 
 from serinus.core.home import FORMAT, Home
 
@@ -90,13 +90,9 @@ class _Listens(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def listening() -> Iterator[Any]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Listens) as server:
+    with ServerThread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Listens)) as server:
         server.seen = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(

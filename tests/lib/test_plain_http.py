@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from identities import Authority
+from servers import ServerThread
 
 from serinus.backends.envoy.admin import Admin
 from serinus.backends.envoy.draining import drain
@@ -59,12 +59,5 @@ def test_nobody_is_trusted(tmp_path: Path) -> None:
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     served.load_cert_chain(*Authority().issue().written(tmp_path))
     server.socket = served.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(f"https://127.0.0.1:{server.server_port}/", verify=NO_TLS, trust_env=False)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with ServerThread(server), pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(f"https://127.0.0.1:{server.server_port}/", verify=NO_TLS, trust_env=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leases import MemoryLeases
+from servers import ServerThread
 
 from serinus.core.errors import NotFound
 from serinus.targets.kubernetes.cluster import Conflict, Object
@@ -72,16 +73,13 @@ def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases, Mappin
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    kubeconfig = directory / "kubeconfig"
-    kubeconfig.write_text(json.dumps(_kubeconfig(server.server_port)))
-    try:
-        yield kubeconfig, leases, others
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
+    with ServerThread(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        kubeconfig = directory / "kubeconfig"
+        kubeconfig.write_text(json.dumps(_kubeconfig(server.server_port)))
+        try:
+            yield kubeconfig, leases, others
+        finally:
+            over.set()
 
 
 def _found(leases: MemoryLeases) -> Object:

@@ -7,12 +7,12 @@ import http.client
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import ServerThread
 from waiting import free_port, wait_until
 
 from clusterlab.modules import program
@@ -129,13 +129,11 @@ class Door:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Who asked has gone."""
 
-        self._server = Server((host, 0), Handler)
-        self.url = f"http://{host}:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._server = ServerThread(Server((host, 0), Handler))
+        self.url = f"http://{host}:{self._server.port}"
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 def found_server() -> str:

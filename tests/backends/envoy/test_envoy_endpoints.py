@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from envoy_harness import Proxy, release_of, routing
+from servers import ServerThread
 
 from serinus.backends.envoy import xds
 from serinus.backends.envoy.endpoints import address_of
@@ -37,12 +37,8 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def port() -> Iterator[int]:
     """Of a release that answers over TCP, on loopback."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with ServerThread(ThreadingHTTPServer(("127.0.0.1", 0), Answer)) as server:
         yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(

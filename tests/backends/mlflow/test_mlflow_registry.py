@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from servers import ServerThread
 
 from serinus.backends.mlflow import MlflowRegistry, places, server
 from serinus.backends.mlflow import client as mlflow_client
@@ -280,7 +281,6 @@ def test_a_name_that_leads_out_of_the_run_is_refused(registry: MlflowRegistry, n
 @pytest.fixture
 def answering() -> Iterator[Callable[[int], str]]:
     """The address of a server that gives every request the same status."""
-    started: list[HTTPServer] = []
 
     def serve(status: int) -> str:
         class Handler(BaseHTTPRequestHandler):
@@ -293,14 +293,11 @@ def answering() -> Iterator[Callable[[int], str]]:
             def log_message(self, format: str, *args: object) -> None:
                 """Quiet."""
 
-        started.append(HTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=started[-1].serve_forever, args=(0.02,), daemon=True).start()
-        return f"http://127.0.0.1:{started[-1].server_port}"
+        server = stack.enter_context(ServerThread(HTTPServer(("127.0.0.1", 0), Handler)))
+        return f"http://127.0.0.1:{server.server_port}"
 
-    yield serve
-    for one in started:
-        one.shutdown()
-        one.server_close()
+    with contextlib.ExitStack() as stack:
+        yield serve
 
 
 def test_a_registry_that_is_away_is_unavailable_at_once(tmp_path: Path, new_port: Callable[[], int]) -> None:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from servers import ServerThread
 
 from serinus.backends.uv import UvEnvironments
 from serinus.core.release import Environment, Requirements
@@ -48,13 +49,11 @@ class Index:
         self.open.set()
         self.asked = threading.Event()
         """Set by the first download."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server = ServerThread(ThreadingHTTPServer(("127.0.0.1", 0), _handler(self)))
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return f"127.0.0.1:{self._server.port}"
 
     @property
     def option(self) -> str:
@@ -104,9 +103,7 @@ class Index:
 
     def close(self) -> None:
         self.open.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        self._server.close()
 
 
 def _handler(index: Index) -> type[BaseHTTPRequestHandler]:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
+from servers import ServerThread
 
 from serinus.predictions.intake.commit import GroupCommit
 from serinus.predictions.intake.reply_log import ReplyLog
@@ -77,14 +77,10 @@ def admin() -> Any:
             """Quiet."""
 
     server = HTTPServer(("127.0.0.1", 0), Admin)
-    thread = Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
     server.asked, server.on_reopen = asked, on_reopen  # type: ignore[attr-defined]
     server.address = f"127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with ServerThread(server):
+        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +11,7 @@ import polars as pl
 import pytest
 from identities import Authority
 from object_stores import BUCKET, KEY, SECRET, ObjectStore
+from servers import ServerThread
 
 from serinus.core.errors import Unavailable
 from serinus.predictions.queries.rows import TableRows
@@ -49,7 +49,6 @@ def asked(
     served.load_cert_chain(*authority.issue().written(tmp_path))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = served.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     (tmp_path / "token").write_text(TOKEN)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -61,9 +60,8 @@ def asked(
         "NO_PROXY": "127.0.0.1,localhost",
     }.items():
         monkeypatch.setenv(name, value)
-    yield server, found
-    server.shutdown()
-    server.server_close()
+    with ServerThread(server):
+        yield server, found
 
 
 def test_writers_and_readers_use_it(asked: tuple[ThreadingHTTPServer, list[str]]) -> None:

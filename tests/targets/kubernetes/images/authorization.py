@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 from registries import PASSWORD, USER
+from servers import ServerThread
 
 SERVICE, ISSUER = "test-registry", "test-issuer"
 
@@ -33,11 +33,9 @@ class TokenServer:
         self.seconds = 300
         self.refresh_token = secrets.token_hex(16)
         self.exchanged = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server = ServerThread(ThreadingHTTPServer(("127.0.0.1", 0), _handler(self)))
         self.settings = {
-            "realm": f"http://127.0.0.1:{self._server.server_port}/token",
+            "realm": f"http://127.0.0.1:{self._server.port}/token",
             "service": SERVICE,
             "issuer": ISSUER,
             "rootcertbundle": str(bundle),
@@ -62,9 +60,7 @@ class TokenServer:
         return token
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
 
 def _certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from servers import ServerThread
 from waiting import free_port
 
 from serinus.lib import tied
@@ -98,21 +98,17 @@ class Proxy:
         """Bytes of the next PATCH after which the connection ends, once."""
         self.headers: Callable[[str, str, bytes], dict[str, str]] = lambda method, path, body: {}
         """What it adds to the registry's answer."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server = ServerThread(ThreadingHTTPServer(("127.0.0.1", 0), _handler(self)))
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return f"127.0.0.1:{self._server.port}"
 
     def count(self, method: str, part: str = "") -> int:
         return sum(one == method and part in path for one, path in self.requests)
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
 
 def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from servers import ServerThread
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
@@ -22,18 +22,14 @@ class Answers:
     def __init__(self) -> None:
         self.by_path: dict[str, Any] = {}
         handler = type("Handler", (_Handler,), {"answers": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._server = ServerThread(ThreadingHTTPServer(("127.0.0.1", 0), handler))
 
     @property
     def settings(self) -> Settings:
-        return Settings(dict.fromkeys(("api", "envoy", "mlflow"), self.server.server_port))
+        return Settings(dict.fromkeys(("api", "envoy", "mlflow"), self._server.port))
 
     def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join(10)
+        self._server.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
