@@ -32,6 +32,7 @@ def main(seconds: float, command: Sequence[str]) -> int:
         os.execvp(command[0], command)  # noqa: S606
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(child, number))
     code = _ended(child)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     left = _left(time.monotonic() + seconds)
     if not left:
         return code
