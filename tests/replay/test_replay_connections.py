@@ -28,16 +28,16 @@ class Free:
             self.changed.clear()
             await asyncio.wait_for(self.changed.wait(), 10)
 
-    def opened(self, connection: Connection) -> None:  # noqa: ARG002 - there is one
+    def opened(self, connection: Connection) -> None:
         self._note("opened")
 
-    def lost(self, connection: Connection) -> None:  # noqa: ARG002
+    def lost(self, connection: Connection) -> None:
         self._note("lost")
 
-    def answered(self, connection: Connection, sent: Sent, answer: Answer) -> None:  # noqa: ARG002
+    def answered(self, connection: Connection, sent: Sent, answer: Answer) -> None:
         self._note("answered")
 
-    def failed(self, sent: Sent, kind: str) -> None:  # noqa: ARG002
+    def failed(self, sent: Sent, kind: str) -> None:
         self._note(kind)
 
     def refused(self) -> None:

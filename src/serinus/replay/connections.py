@@ -12,7 +12,7 @@ from serinus.replay.answers import Answer, Malformed, parse
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 IDLE = 3.0
 """Seconds for which a connection may be free before it is replaced. Servers wait longer, so that a request does not
-meet the closing of its connection: Envoy here waits 5 s for the first request of one, and 120 s for each further one."""
+meet the closing of its connection: Envoy waits 5 s for the first request on it here, and 120 s for each later one."""
 
 
 class Sent(NamedTuple):
