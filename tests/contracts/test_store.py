@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from store_values import ANNA, NOW, event, full_rollout, release, rollout
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import InvalidInput, NotFound, Refused, Superseded
 from serinus.core.events import Event
+from serinus.core.kept_rows import MOST_BYTES, MOST_ROWS, KeptRow
 from serinus.core.people import Access, Actor
 from serinus.core.ports import Store
 from serinus.core.rollout import ModelState, Order, Phase, Status
@@ -495,6 +496,70 @@ def test_bad_token_names_planes_and_taken_names_are_refused(store: Store) -> Non
         store.revoke_token("anne", NOW)
 
 
+# --- kept rows ----------------------------------------------------------------------------------------
+
+
+def kept_row(*values: object, at: datetime = NOW, score: float | None = 0.1) -> KeptRow:
+    columns = tuple(f"column {number}" for number in range(len(values)))
+    return KeptRow(columns, list(values), score, "card-fraud-7-3f9a2c", "a" * 64, "e" * 64, at)
+
+
+def test_kept_rows_come_back_value_by_value_after_a_restart(reopen: Callable[[], Store]) -> None:
+    values = (1, 1.0, True, None, 0.1 + 0.2, 5e-324, 2**70, "ä\0\ud800", "https://anna:geheim@bank", [1, {"a": None}])
+    reopen().keep_rows("card-fraud", [kept_row(*values), kept_row(-1.5, score=None)])
+    store = reopen()
+    first, second = store.kept_rows("card-fraud")
+    assert (first, second) == (kept_row(*values), kept_row(-1.5, score=None))
+    assert list(map(type, first.row)) == list(map(type, values))
+    assert store.kept_rows("other") == []
+    assert store.models_with_kept_rows() == ["card-fraud"]
+
+
+def test_of_equal_kept_rows_the_newest_is_kept_and_the_oldest_are_dropped(store: Store) -> None:
+    later = NOW + timedelta(days=1)
+    store.keep_rows("card-fraud", [kept_row(1, at=later), kept_row(2)])
+    store.keep_rows("card-fraud", [kept_row(1), kept_row(1.0), kept_row(2, score=0.2)])
+    found = store.kept_rows("card-fraud")
+    assert found == [kept_row(1.0), kept_row(2, score=0.2), kept_row(1, at=later)]
+    assert list(map(type, (one.row[0] for one in found))) == [float, int, int]
+    many = [kept_row(number, at=NOW + timedelta(hours=number)) for number in range(100, 100 + MOST_ROWS)]
+    for some in (many[: MOST_ROWS // 2], many[MOST_ROWS // 2 :]):
+        store.keep_rows("card-fraud", some)
+    assert store.kept_rows("card-fraud") == many
+
+
+def test_kept_rows_are_bounded_in_size(store: Store) -> None:
+    hours = [NOW + timedelta(hours=number) for number in range(5)]
+    half = "x" * (MOST_BYTES // 2 - 100)
+    store.keep_rows("card-fraud", [kept_row(half + str(number), at=hours[number]) for number in range(3)])
+    store.keep_rows("card-fraud", [kept_row("x" * MOST_BYTES, at=hours[3]), kept_row("small", at=hours[4])])
+    assert [(len(str(one.row[0])), one.at) for one in store.kept_rows("card-fraud")] == [
+        (len(half) + 1, hours[1]),
+        (len(half) + 1, hours[2]),
+        (5, hours[4]),
+    ]
+
+
+def test_kept_rows_are_forgotten_by_their_age(store: Store) -> None:
+    days = [NOW + timedelta(days=number) for number in range(3)]
+    for model in ("card-fraud", "other"):
+        store.keep_rows(model, [kept_row(number, at=at) for number, at in enumerate(days)])
+    store.forget_rows("card-fraud", days[1])
+    assert [one.at for one in store.kept_rows("card-fraud")] == days[1:]
+    store.forget_rows("card-fraud", days[2] + timedelta(seconds=1))
+    store.forget_rows("card-fraud", days[2])
+    store.keep_rows("card-fraud", [])
+    assert (store.kept_rows("card-fraud"), len(store.kept_rows("other"))) == ([], 3)
+    assert store.models_with_kept_rows() == ["other"]
+
+
+def test_rows_that_several_control_planes_keep_at_once_are_all_kept(reopen: Callable[[], Store]) -> None:
+    stores = [reopen() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: stores[number % 4].keep_rows("card-fraud", [kept_row(number)]), range(40)))
+    assert sorted(str(one.row[0]) for one in reopen().kept_rows("card-fraud")) == sorted(map(str, range(40)))
+
+
 # --- terms --------------------------------------------------------------------------------------------
 
 
@@ -519,6 +584,7 @@ def test_what_decides_in_a_lower_term_stores_nothing_and_ends(reopen: Callable[[
     assert [one.status for one in mine.rollouts()] == [Status(Phase.RESOLVE, NOW)]
     assert (mine.events(), mine.releases(), mine.models(), mine.audit_trail()) == ([], [], [], [])
     assert (mine.pending(), mine.settings(""), mine.tokens()) == ([], {}, [])
+    assert mine.models_with_kept_rows() == []
     theirs.deciding(second).save(rollout(1, phase=Phase.ABORTED))
     assert not second.ended
 
@@ -541,6 +607,8 @@ def _writes(store: Store) -> list[Callable[[], object]]:
         lambda: store.own_token("anna", "anna"),
         lambda: store.revoke_token("anna", NOW),
         lambda: store.set_setting("key", "value"),
+        lambda: store.keep_rows("card-fraud", [kept_row(1.0)]),
+        lambda: store.forget_rows("card-fraud", NOW),
     ]
 
 

@@ -842,6 +842,8 @@ READS = frozenset(
         "rollout",
         "rollouts",
         "releases",
+        "kept_rows",
+        "models_with_kept_rows",
         "events",
     }
 )

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from lab import ADA, MODEL, SPEC, Counter, Killed, Lab, breaking, score_of
 
+from serinus.core.kept_rows import MOST_ROWS
 from serinus.core.predictions import AnsweredRequest
 from serinus.core.release import Release
 from serinus.engine import Report
 from serinus.engine.distrust import distrusted, rechecked
 from serinus.engine.news import RESYNC
-from serinus.engine.steps.kept import MOST_ROWS, keep_rows, kept_rows
+from serinus.engine.steps.kept import keep_rows, kept_rows
 from serinus.engine.steps.rows import Table
 from serinus.resources import Model
 
@@ -279,14 +280,36 @@ def test_rows_that_were_answered_wrong_are_kept_for_proofs_and_gates(lab: Lab) -
     release = compiled(lab)
     asked(lab, release, 3, wrong=0.3)
     round_later(lab)
-    file = lab.directory / "golden" / f"{MODEL}.json"
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert sorted(map(list, kept_rows(lab.directory, MODEL, ["b", "a"]))) == [[0.5, 0.0], [0.5, 1.0], [0.5, 2.0]]
-    assert kept_rows(lab.directory, MODEL, ["a", "c"]) == []
+    assert sorted(map(list, kept_rows(lab.store, MODEL, ["b", "a"]))) == [[0.5, 0.0], [0.5, 1.0], [0.5, 2.0]]
+    assert kept_rows(lab.store, MODEL, ["a", "c"]) == []
     lab.register("2")
     lab.desk.deploy(ref=f"{MODEL}@2", spec=None, actor=ADA)
     lab.run(10)
     assert lab.compiler.asked[-1] == (["a", "b"], 423), "three more rows than the golden and the evaluation rows"
+
+
+def test_a_row_that_no_utf8_holds_is_kept_as_well(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.log.answered.append(AnsweredRequest(release.id, ("a", "b", "text"), [[1.0, 0.5, "\ud800"]], [0.9]))
+    lab.scorer.wrong = lambda _: 0.3
+    round_later(lab)
+    assert lab.target.observe()[release.id].long
+    assert kept_rows(lab.store, MODEL, ["text", "a"]) == [["\ud800", 1.0]]
+
+
+def test_another_control_plane_does_not_use_a_graph_that_was_found_wrong(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    lab.compiler.condemned.clear()  # the compiler of another disk
+    lab.restart()
+    lab.desk.deploy(ref=f"{MODEL}@1", spec=None, actor=ADA)
+    lab.run(10)
+    assert lab.compiler.asked[-1] == (["a", "b"], 423), "it is proven on the rows of the first one"
+    lab.desk.order(lab.rollout.id, "promote", actor=ADA)
+    lab.run(20)
+    assert champion(lab).compiled is None
+    assert "not compiled: in production its graph answered differently" in "\n".join(lab.rollout.notes)
 
 
 def test_a_later_version_is_asked_the_kept_rows_by_the_golden_gate(lab: Lab) -> None:
@@ -306,8 +329,8 @@ def test_rows_that_the_model_refuses_are_kept_for_proofs_and_not_for_the_golden_
     lab.rescorer.refuses = True
     asked(lab, release, 2)
     round_later(lab)
-    assert len(kept_rows(lab.directory, MODEL, ["a"])) == 2
-    assert kept_rows(lab.directory, MODEL, ["a"], answered=True) == []
+    assert len(kept_rows(lab.store, MODEL, ["a"])) == 2
+    assert kept_rows(lab.store, MODEL, ["a"], answered=True) == []
 
 
 def test_golden_rows_keep_their_recorded_scores_beside_kept_ones(lab: Lab) -> None:
@@ -330,22 +353,33 @@ def test_kept_rows_go_when_the_models_predictions_go(lab: Lab) -> None:
     release = compiled(lab)
     for days in (0, 6):
         lab.clock.time += timedelta(days=days)
-        keep_rows(lab.directory, release, Table(("a", "b"), [[float(days), 0.5]], scores=[0.1]), lab.clock.now())
+        keep_rows(lab.store, release, [Table(("a", "b"), [[float(days), 0.5]], scores=[0.1])], lab.clock.now())
     round_later(lab, 5 * 86_400)
-    assert kept_rows(lab.directory, MODEL, ["a"]) == [[6.0]]
+    assert kept_rows(lab.store, MODEL, ["a"]) == [[6.0]]
     round_later(lab, 6 * 86_400)
-    assert not (lab.directory / "golden" / f"{MODEL}.json").exists()
+    assert lab.store.models_with_kept_rows() == []
+
+
+def test_a_spec_with_a_mistake_does_not_keep_the_rows_of_other_models(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.fleet.specs["a-model"] = "retention: no\n"
+    for one in (release, replace(release, model="a-model")):
+        keep_rows(lab.store, one, [Table(("a",), [[1.0]], scores=[0.1])], lab.clock.now())
+    round_later(lab, 400 * 86_400)
+    assert lab.store.models_with_kept_rows() == ["a-model"]
+    lab.fleet.specs["a-model"] = "model: a-model\n"
+    round_later(lab, 86_400)
+    assert lab.store.models_with_kept_rows() == []
 
 
 def test_kept_rows_are_bounded_and_each_is_kept_once(lab: Lab) -> None:
     release = compiled(lab)
     for start in (0, 0, MOST_ROWS - 50):
         rows = [[float(number), 0.5] for number in range(start, start + 100)]
-        keep_rows(lab.directory, release, Table(("a", "b"), rows, scores=[0.1] * 100), lab.clock.now())
-    there = kept_rows(lab.directory, MODEL, ["a"])
+        keep_rows(lab.store, release, [Table(("a", "b"), rows, scores=[0.1] * 100)], lab.clock.now())
+    there = kept_rows(lab.store, MODEL, ["a"])
     assert len(there) == MOST_ROWS
     assert there[-1] == [float(MOST_ROWS + 49)]
-    assert len(json.loads((lab.directory / "golden" / f"{MODEL}.json").read_text())) == MOST_ROWS
 
 
 def test_files_that_the_target_found_damaged_are_told_like_a_wrong_answer(lab: Lab) -> None:
@@ -394,7 +428,7 @@ def test_killed_at_every_act_it_ends_the_same(directory: Path, after: bool) -> N
         assert lab.compiler.condemned == {"graph-1"}, when
         assert len(events(lab, "distrusted")) in (1, 2), when
         assert [one.told for one in distrusted(lab.store).values()] == [True], when
-        assert len(kept_rows(here, MODEL, ["a", "b"])) == 3, when
+        assert len(kept_rows(lab.store, MODEL, ["a", "b"])) == 3, when
         lab.store.close()
         shutil.rmtree(here)
         at += 1

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from whole_load import wait_until
 from whole_serinus import Serinus
+
+from serinus.backends.sql import SqlStore
 
 PACKAGES = ("mlflow-skinny", "numpy", "pandas", "scikit-learn", "cloudpickle")
 MODEL = "wrong-graph"
@@ -180,6 +183,6 @@ def test_a_graph_that_was_wrong_from_the_start_is_noticed_and_answers_no_more(
     name = f'serinus_recheck_differing_total{{model="{MODEL}",release="{release}"}}'
     counted = next(line for line in metrics.splitlines() if line.startswith(name))
     assert float(counted.split()[-1]) > 0
-    rows = json.loads((serinus.home.golden / f"{MODEL}.json").read_text())
-    assert rows
-    assert {row["row"][row["columns"].index("country")] for row in rows} == {RARE}
+    with closing(SqlStore(f"sqlite:///{serinus.home.store}")) as store:
+        rows = store.kept_rows(MODEL)
+    assert {row.row[row.columns.index("country")] for row in rows} == {RARE}

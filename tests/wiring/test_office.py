@@ -23,6 +23,7 @@ with warnings.catch_warnings():  # it would rather use a successor of httpx that
     from starlette.testclient import TestClient
 
 from serinus.api import create_app
+from serinus.backends.git import GitFleet
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import Superseded, Unavailable
 from serinus.core.home import Home
@@ -205,6 +206,22 @@ def test_the_office_decides_tells_and_gives_the_lease_back(
             act()
     assert first.worlds[0].fleet.read(MODEL) == waiting.fleet.read(MODEL)
     assert waiting.store.setting("decided") == "by a"
+
+
+def test_a_term_that_ends_within_a_write_to_the_fleet_repository_ends_the_write(lab: Lab, tmp_path: Path) -> None:
+    class Ending(Leader):
+        asked = 0
+
+        def term(self) -> int:
+            self.asked += 1
+            if self.asked > 1:
+                self.end("the Lease has run out")
+            return super().term()
+
+    fleet = GitFleet(tmp_path / "fleet")
+    with pytest.raises(Superseded):
+        deciding(replace(lab.world, fleet=fleet), Ending(1)).fleet.publish(MODEL, {"version": "7"}, who="a", why="")
+    assert fleet.live(MODEL) is None
 
 
 def test_nothing_is_decided_before_the_term_is_known_everywhere(desks: Callable[[str], Desks]) -> None:

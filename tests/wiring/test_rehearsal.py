@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.core.kept_rows import KeptRow
 from serinus.targets.local.supervisor import settings as chosen
 from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.launching import rehearse
@@ -43,6 +45,18 @@ def test_a_store_that_this_version_reads_is_copied_and_stays_as_it_is(home: Home
         store = SqlStore(f"sqlite:///{path}")
         assert store.setting("one") == "kept"
         store.close()
+
+
+def test_the_copy_has_no_rows_of_callers_because_it_outlives_the_age_at_which_they_go(home: Home) -> None:
+    secret = "4111 1111 1111 1111" * 1000
+    row = KeptRow(("card",), [secret], 0.5, "fraud-1-aaaaaa", "a", "e", datetime(2026, 3, 1, tzinfo=UTC))
+    with closing(SqlStore(f"sqlite:///{home.store}")) as store:
+        store.keep_rows("fraud", [row])
+    rehearse(home)
+    assert secret[:100].encode() not in home.store_before.read_bytes()
+    for path, rows in ((home.store, [row]), (home.store_before, [])):
+        with closing(SqlStore(f"sqlite:///{path}")) as store:
+            assert (store.kept_rows("fraud"), store.setting("one")) == (rows, "kept")
 
 
 def test_a_store_of_a_newer_version_is_refused_in_words_before_anything_is_replaced(home: Home) -> None:

@@ -160,7 +160,7 @@ class Home:
 
     @property
     def golden(self) -> Path:
-        """Rows that a compiled or shortened path answered wrong, one file for each model."""
+        """Rows that a faster way answered wrong, one file for each model, as earlier versions of Serinus kept them."""
         return self.path / "golden"
 
     @property

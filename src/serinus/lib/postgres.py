@@ -7,7 +7,22 @@ has committed. A transaction that reads has a single snapshot.
 
 from __future__ import annotations
 
+from enum import IntEnum, unique
+
 from sqlalchemy import URL, Connection, Engine, event
+
+
+@unique
+class Lock(IntEnum):
+    """The numbers of all advisory locks. They differ, because one database may hold everything."""
+
+    STORE = 0x5E21_9005
+    """Of the writer of the store."""
+    PREDICTIONS = 0x5E21_9006
+    """Of the writer of the prediction log's counts and outcomes."""
+    STORE_IN_USE = 0x5E21_9007
+    """Every session of the store shares it for as long as it lives."""
+
 
 LOCK_TIMEOUT_MS = 10_000
 
@@ -28,16 +43,16 @@ def place_of(url: URL) -> str:
     )
 
 
-def prepare(engine: Engine, writes: str, lock: int) -> Engine:
+def prepare(engine: Engine, writes: str, lock: Lock) -> Engine:
     """Returns the engine for reading. `writes` is the execution option of connections whose transactions write. `lock`
-    is the number of the writers' advisory lock in the database."""
+    is the one that writers hold."""
 
     def begun(connection: Connection) -> None:
         if connection.get_execution_options().get(writes, False):
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
             connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
             connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock:d})")
 
     event.listen(engine, "begin", begun)
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -15,9 +15,9 @@ from serinus.lib import postgres, sqlite
 
 SCHEMA = "serinus_predictions"
 """The schema of the tables in a PostgreSQL database, which other programs and the store may use as well."""
-_LOCK = 0x5E21_9006
-"""The number of the advisory lock of all who write to this schema."""
 _CONNECT_SECONDS = 5
+_LOCKED = "55P03"
+"""PostgreSQL's code for a lock that was not to be had in time."""
 
 
 class Database:
@@ -28,7 +28,11 @@ class Database:
         self.shared = isinstance(where, str)
         """Whether processes on other machines use it as well."""
         engine = _connected(where) if isinstance(where, str) else _opened(where)
-        self._reading = postgres.prepare(engine, "writes", _LOCK) if self.shared else sqlite.prepare(engine, "writes")
+        self._reading = (
+            postgres.prepare(engine, "writes", postgres.Lock.PREDICTIONS)
+            if self.shared
+            else sqlite.prepare(engine, "writes")
+        )
         self._writing = engine.execution_options(writes=True)
         try:
             with self.write() as connection:
@@ -60,6 +64,12 @@ def unavailable(error: OperationalError) -> Unavailable:
     if isinstance(error.orig, sqlite3.Error):
         return Unavailable(
             f"The prediction log's database does not answer: {error.orig}.", hint="Check whether the disk is full."
+        )
+    if getattr(error.orig, "sqlstate", None) == _LOCKED:
+        return Unavailable(
+            "Another process has written to the PostgreSQL database of the prediction log for longer than "
+            f"{postgres.LOCK_TIMEOUT_MS // 1000} s.",
+            hint="`SELECT * FROM pg_stat_activity` shows who it is.",
         )
     return Unavailable(
         "The PostgreSQL database of the prediction log does not answer.",

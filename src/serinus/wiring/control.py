@@ -27,6 +27,7 @@ from serinus.targets.local.host import confinement
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.deciding import Alone, Deciders
+from serinus.wiring.kept_files import move_to_store
 from serinus.wiring.local import build_disk, build_rescorer, build_store, build_world, place_here
 from serinus.wiring.place import Place
 
@@ -46,6 +47,7 @@ def run_control(home: Home, settings: Settings) -> int:
     context = tls.ServerContext(home) if settings.tls_files else None
     renewal = _renewal(home, settings, context)
     store = _store(home, settings)
+    move_to_store(home, store)
     place = _place(home, settings, store)
     world = build_world(home, settings, store, place)
     token = f"{home_token.NAME}.{place.name}" if place.name else home_token.NAME

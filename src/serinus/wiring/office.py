@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from serinus.backends.git import GitFleet
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import SerinusError
 from serinus.core.ports import Leadership
@@ -123,11 +124,12 @@ def deciding(world: World, leadership: Leadership) -> World:
     in the term of `leadership` alone. The target and the router are told of `leadership` when they are made."""
     store = world.store
     assert isinstance(store, SqlStore)
+    fleet = world.fleet.deciding(leadership.term) if isinstance(world.fleet, GitFleet) else world.fleet
     return replace(
         world,
         store=store.deciding(leadership),
         registry=_checked(world.registry, leadership, "set_alias", "drop_alias", "set_tags"),
-        fleet=_checked(world.fleet, leadership, "write", "publish"),
+        fleet=_checked(fleet, leadership, "write", "publish"),
     )
 
 

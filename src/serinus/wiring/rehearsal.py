@@ -5,7 +5,9 @@ Its control process is imported with all dependencies, and a copy of the store i
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -43,4 +45,13 @@ def _try_store(home: Home) -> None:
         store = SqlStore(f"sqlite:///{tried}")
         store.in_flight()
         store.close()
+        _forget_rows(kept)
         kept.replace(home.store_before)
+
+
+def _forget_rows(file: Path) -> None:
+    """Removes kept rows from a store, because nothing removes them from this copy when their time has come."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as store:
+        if store.execute("SELECT 1 FROM sqlite_master WHERE name = 'kept_rows'").fetchone():
+            store.execute("PRAGMA secure_delete = ON")
+            store.execute("DELETE FROM kept_rows")

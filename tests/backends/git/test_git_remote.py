@@ -365,6 +365,27 @@ def test_who_may_not_write_any_more_is_asked_before_each_commit(tmp_path: Path, 
     assert git(server, "show", "main:rendered/east/card-fraud/card-fraud-7/deployment.yaml") == "a: 1"
 
 
+def test_a_term_that_ends_while_the_server_takes_its_time_ends_the_attempts_to_push(
+    fleet: GitFleet, server: Path, person: Person
+) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="")
+    asked = 0
+
+    def may_write() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise Superseded("Another control plane decides.")
+        person.push({"README.md": "Hello\n"})  # The first attempt to push comes too late.
+
+    with pytest.raises(Superseded):
+        fleet.deciding(may_write).publish("card-fraud", {"version": "7"}, who="serinus", why="")
+    assert asked == 2
+    assert "live" not in git(server, "ls-tree", "--name-only", "main").split()
+    fleet.publish("card-fraud", {"version": "7"}, who="serinus", why="")
+    assert git(server, "show", "main:live/card-fraud.yaml") == "version: '7'"
+
+
 # --- what people merge ------------------------------------------------------------------------------------
 
 

@@ -19,8 +19,8 @@ from serinus.core.rollout import Order
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ANNA = Actor("anna", Access.DEPLOY, "cli")
 GROWING = ("rollouts", "orders", "releases", "events", "audit", "tokens")
-"""Tables that get longer with time. `models`, `settings` and `numbers` are as long as the fleet is wide, `pending` is
-nearly empty."""
+"""Tables that get longer with time. `models`, `settings`, `numbers` and `kept_rows` are as long as the fleet is wide,
+`pending` is nearly empty."""
 
 
 def not_found(act: Callable[[], Any]) -> None:

@@ -298,7 +298,7 @@ def test_a_home_from_before_terms_has_none_and_takes_one(tmp_path: Path) -> None
     file = tmp_path / "store.db"
     with opened(file) as store:
         store.set_setting("kept", "yes")
-    execute(file, "DROP TABLE leadership; UPDATE alembic_version SET version_num = '0005'")
+    execute(file, "DROP TABLE kept_rows; DROP TABLE leadership; UPDATE alembic_version SET version_num = '0005'")
     with opened(file) as store:
         assert store.last_term() == (0, "")
         store.begin_term(1, "a")

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from serinus.backends.sql import SqlStore, postgres, schema
+from serinus.backends.sql import SqlStore, schema
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.events import Event
 from serinus.core.people import Access, Actor
+from serinus.lib.postgres import Lock
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -88,7 +89,7 @@ def test_reading_goes_on_while_somebody_writes_and_a_writer_does_not_wait_for_ev
 ) -> None:
     monkeypatch.setattr("serinus.lib.postgres.LOCK_TIMEOUT_MS", 200)
     store.set_setting("a", "b")
-    connection.execute(f"SELECT pg_advisory_lock({postgres._LOCK})")
+    connection.execute(f"SELECT pg_advisory_lock({Lock.STORE:d})")
     assert store.setting("a") == "b"
     with pytest.raises(Unavailable, match="locked by another process"):
         store.set_setting("a", "c")
@@ -154,6 +155,7 @@ def test_a_store_of_a_newer_version_is_refused_in_words(
 
 
 BEFORE = """
+DROP TABLE kept_rows;
 DROP TABLE leadership;
 DROP TABLE pending;
 DROP INDEX rollouts_of_model, rollouts_of_version, rollouts_of_release, promoted_rollouts, rollouts_in_flight,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import Engine, event
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.events import Event
+from serinus.core.kept_rows import KeptRow
 from serinus.core.people import Access, Actor
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -130,9 +132,10 @@ def test_secrets_are_not_in_the_file(store: SqlStore, file: Path) -> None:
 
 WRITER = """
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from serinus.backends.sql import SqlStore
 from serinus.core.events import Event
+from serinus.core.kept_rows import KeptRow
 from serinus.core.people import Access, Actor
 
 now = datetime(2026, 3, 1, tzinfo=UTC)
@@ -181,3 +184,31 @@ def test_reading_goes_on_while_somebody_writes(store: SqlStore, file: Path) -> N
     other.execute("COMMIT")
     other.close()
     assert store.setting("a") == "c"
+
+
+CARD = "4111 1111 1111 1111" * 1000
+"""It takes pages of its own."""
+
+
+def kept_row(*values: object) -> KeptRow:
+    return KeptRow(tuple(map(str, range(len(values)))), list(values), 0.1, "fraud-1-aaaaaa", "a", "e", NOW)
+
+
+def test_rows_that_are_forgotten_are_gone_from_the_file(store: SqlStore, file: Path) -> None:
+    store.keep_rows("fraud", [kept_row(CARD), kept_row(1)])
+    store.close()
+    assert CARD[:100].encode() in file.read_bytes()
+    store.forget_rows("fraud", NOW + timedelta(days=1))
+    store.close()
+    assert CARD[:100].encode() not in file.read_bytes()
+    with store._database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+
+
+def test_a_row_that_cannot_be_kept_is_not_quoted_by_the_error(store: SqlStore, file: Path) -> None:
+    tamper(file, "CREATE TRIGGER broken BEFORE INSERT ON kept_rows BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END")
+    with pytest.raises(Exception, match="the disk is gone") as raised:
+        store.keep_rows("fraud", [kept_row(CARD)])
+    told = "".join(traceback.format_exception(raised.value))
+    assert "INSERT INTO kept_rows" in told
+    assert CARD[:19] not in told

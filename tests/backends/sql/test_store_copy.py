@@ -22,12 +22,14 @@ from sqlalchemy import create_engine, func, select
 from store_values import ANNA, NOW, event, full_rollout, release, rollout
 from waiting import wait_until
 
-from serinus.backends.sql import SqlStore, copy_store, copying, postgres
-from serinus.backends.sql.tables import metadata
+from serinus.backends.sql import SqlStore, copy_store, copying
+from serinus.backends.sql.tables import SCHEMA, metadata
 from serinus.core.errors import Refused, Unavailable
+from serinus.core.kept_rows import KeptRow
 from serinus.core.people import Access
 from serinus.core.ports import Store
 from serinus.core.rollout import ModelState, Order, Phase
+from serinus.lib.postgres import Lock
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -39,10 +41,12 @@ READS: Mapping[str, Callable[[Store], Any]] = {
     "events": lambda store: [store.events(), store.events(model="Zebra"), store.events(rollout="card-fraud-r1")],
     "events_after": lambda store: store.events_after(0, 1000),
     "in_flight": lambda store: [store.in_flight(), store.in_flight("card-fraud")],
+    "kept_rows": lambda store: store.kept_rows("card-fraud"),
     "last_rollouts": lambda store: store.last_rollouts([release().id]),
     "last_term": lambda store: store.last_term(),
     "model": lambda store: [store.model(model) for model in MODELS],
     "models": lambda store: store.models(),
+    "models_with_kept_rows": lambda store: store.models_with_kept_rows(),
     "models_after": lambda store: sorted(store.models_after("", 100), key=lambda state: state.model),
     "orders": lambda store: [store.orders(f"card-fraud-r{number}") for number in (1, 2)],
     "orders_of": lambda store: store.orders_of(["card-fraud-r1", "card-fraud-r2"]),
@@ -58,7 +62,7 @@ READS: Mapping[str, Callable[[Store], Any]] = {
 }
 WRITES = {
     *("add_release", "audit", "begin_term", "create", "emit", "issue_token", "next_number", "order", "own_token"),
-    *("revoke_token", "save", "save_in_flight", "save_model", "set_setting", "supersede"),
+    *("revoke_token", "save", "save_in_flight", "save_model", "set_setting", "supersede", "keep_rows", "forget_rows"),
 }
 
 
@@ -94,6 +98,7 @@ def fill(store: SqlStore) -> dict[str, str]:
     store.supersede("card-fraud-r2", Order("abort", ANNA, "two's\t\\ö", NOW), rollout(3))
     for number in range(5):
         store.audit(ANNA, "deploy", f"card-fraud@{number}", "because", {"ö": [1, None]}, NOW)
+    store.keep_rows("card-fraud", [KeptRow(("amount",), [1.0], 0.5, "card-fraud-7-3f9a2c", "a", "e", NOW)])
     names = {"ada": "control", "gone": "control", "payments": "data"}
     secrets = {name: store.issue_token(name, Access.APPROVE, NOW, plane=plane) for name, plane in names.items()}
     store.revoke_token("gone", NOW + timedelta(days=1))
@@ -229,7 +234,7 @@ def test_a_store_of_another_schema_is_neither_copied_nor_migrated(
         copy_store(source, destination)
     assert next_step in refused.value.hint
     assert version_of(source) == version
-    execute(source, change.replace(version, "0006"))
+    execute(source, change.replace(version, SCHEMA))
     SqlStore(destination).close()
     execute(destination, change)
     with pytest.raises(Refused, match=words):
@@ -313,7 +318,7 @@ def test_a_control_plane_that_starts_during_a_copy_does_not_write_to_it(
     monkeypatch.setattr("serinus.lib.postgres.LOCK_TIMEOUT_MS", 200)
     SqlStore(postgres_database).close()
     with psycopg.connect(postgres_database) as copying_to_it:
-        copying_to_it.execute(f"SELECT pg_advisory_lock({postgres._IN_USE})")
+        copying_to_it.execute(f"SELECT pg_advisory_lock({Lock.STORE_IN_USE:d})")
         with pytest.raises(Unavailable, match="locked by another process"):
             SqlStore(postgres_database)
     SqlStore(postgres_database).close()

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import make_url, select, update
 from waiting import wait_until
 
+from serinus.backends.sql import SqlStore
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.evidence import ArmCounts, Watch
 from serinus.core.home import Home
@@ -218,3 +219,22 @@ def test_a_database_that_is_away_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="The PostgreSQL database of the prediction log does not answer") as told:
         DeltaPredictionLog(Home(tmp_path), database="postgresql://serinus:hidden@127.0.0.1:9/serinus")
     assert "hidden" not in str(told.value)
+
+
+def test_the_store_may_be_in_the_same_database(
+    postgres_database: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither waits for the other, although sessions and writers of both hold locks."""
+    monkeypatch.setattr("serinus.lib.postgres.LOCK_TIMEOUT_MS", 500)
+    with closing(SqlStore(postgres_database)) as store:
+        assert store.next_number("card-fraud") == 1
+        with database.write():
+            assert store.next_number("card-fraud") == 2
+
+
+def test_a_lock_that_another_process_holds_is_named(
+    postgres_database: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus.lib.postgres.LOCK_TIMEOUT_MS", 200)
+    with database.write(), pytest.raises(Unavailable, match=r"Another process has written .* for longer than"):
+        Database(postgres_database, db.metadata)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +53,14 @@ class GitFleet:
 
     def __init__(self, path: Path, remote: Remote | None = None) -> None:
         self.repository = Repository(path, remote)
+        self._may_write: Callable[[], object] = lambda: None
+
+    def deciding(self, may_write: Callable[[], object]) -> GitFleet:
+        """Returns the same for what decides: `may_write` is called just before each commit, which is not made where it
+        raises. Before that the server may have taken its time to answer, and it may have refused other commits."""
+        other = copy(self)
+        other._may_write = may_write
+        return other
 
     def read(self, model: str) -> str | None:
         found = self.repository.show(spec_file(model))
@@ -59,14 +68,21 @@ class GitFleet:
 
     def write(self, model: str, text: str, *, who: str, why: str) -> str:
         files = {former_spec_file(model): None, spec_file(model): text}
-        return self.repository.commit(lambda _: files, f"Set the ModelDeployment of {model}", who=who, why=why)
+        return self._commit(files, f"Set the ModelDeployment of {model}", who=who, why=why)
 
     def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
         text = yaml.safe_dump(dict(live), sort_keys=False, allow_unicode=True)
         version = f" {live['version']}" if "version" in live else ""
         summary = f"Retire {model}" if "retired" in live else f"Make {model}{version} live"
         path = live_file(model)
-        return self.repository.commit(lambda _: {path: text}, summary, who=who, why=why)
+        return self._commit({path: text}, summary, who=who, why=why)
+
+    def _commit(self, files: Mapping[str, str | None], summary: str, *, who: str, why: str) -> str:
+        def edit(_: Mapping[str, str]) -> Mapping[str, str | None]:
+            self._may_write()
+            return files
+
+        return self.repository.commit(edit, summary, who=who, why=why)
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         text = self.repository.show(live_file(model))

@@ -38,7 +38,7 @@ class Database:
         else:
             self.place = parsed.database or parsed.render_as_string(hide_password=True)
         try:
-            engine = create_engine(parsed, pool_pre_ping=self._own is postgres)
+            engine = create_engine(parsed, pool_pre_ping=self._own is postgres, hide_parameters=True)
         except ModuleNotFoundError as error:
             raise Refused(
                 f"{self.place} needs a driver that is not installed ({error.name}).",

@@ -15,15 +15,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from serinus.core.errors import InvalidInput, Refused, SerinusError, Unavailable
 from serinus.lib import postgres
-from serinus.lib.postgres import place_of, with_driver
+from serinus.lib.postgres import Lock, place_of, with_driver
 
 __all__ = ["explain", "number_on", "place_of", "prepare", "protect_audit", "url_in", "use_alone", "with_driver"]
-
-_LOCK = 0x5E21_9005
-"""The number of the store's advisory lock in its database."""
-
-_IN_USE = 0x5E21_9006
-"""The number of the advisory lock that every session of a control plane shares for as long as it lives."""
 
 _APPEND_ONLY = (
     """
@@ -59,17 +53,17 @@ def prepare(engine: Engine, writes: str) -> Engine:
 
     def connected(connection: Any, _record: object) -> None:
         connection.execute(f"SET LOCAL lock_timeout = {postgres.LOCK_TIMEOUT_MS}")
-        connection.execute(f"SELECT pg_advisory_lock_shared({_IN_USE})")
+        connection.execute(f"SELECT pg_advisory_lock_shared({Lock.STORE_IN_USE:d})")
         connection.commit()
 
     event.listen(engine, "connect", connected)
-    return postgres.prepare(engine, writes, _LOCK)
+    return postgres.prepare(engine, writes, Lock.STORE)
 
 
 def use_alone(connection: Connection) -> bool:
     """Returns whether no other session uses the database. None does then until this session ends."""
     # It does not wait, because a session that uses the database may wait for this one.
-    return bool(connection.execute(select(func.pg_try_advisory_lock(_IN_USE))).scalar_one())
+    return bool(connection.execute(select(func.pg_try_advisory_lock(int(Lock.STORE_IN_USE)))).scalar_one())
 
 
 def number_on(connection: Connection, table: Table) -> None:

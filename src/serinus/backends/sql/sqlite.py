@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
-from serinus.lib.sqlite import BUSY_SECONDS, prepare
+from serinus.lib import sqlite
+from serinus.lib.sqlite import BUSY_SECONDS
 
 __all__ = ["explain", "number_on", "prepare", "protect_audit", "use_alone"]
 
@@ -16,6 +18,17 @@ _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS audit_refuses_{verb} BEFORE {verb} ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END
 """
+
+
+def prepare(engine: Engine, writes: str) -> Engine:
+    """Returns the engine for reading. `writes` is the execution option of connections whose transactions write. What is
+    removed is overwritten, because kept rows have an age at which they must be gone from the file."""
+
+    def connected(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA secure_delete=ON").close()
+
+    event.listen(engine, "connect", connected)
+    return sqlite.prepare(engine, writes)
 
 
 def protect_audit(connection: Connection) -> None:

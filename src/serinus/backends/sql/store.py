@@ -14,9 +14,10 @@ from serinus.backends.sql import audit, rollout_rows, terms, tokens
 from serinus.backends.sql.database import Database
 from serinus.backends.sql.documents import EVENT, MODEL_STATE, ORDER, RELEASE, ROLLOUT
 from serinus.backends.sql.tables import events as events_table
-from serinus.backends.sql.tables import models, numbers, orders, pending, releases, rollouts, settings
+from serinus.backends.sql.tables import kept_rows, models, numbers, orders, pending, releases, rollouts, settings
 from serinus.core.errors import NotFound, Refused
 from serinus.core.events import AuditEntry, Event
+from serinus.core.kept_rows import KeptRow, from_text, to_text, together
 from serinus.core.people import Access, Actor
 from serinus.core.ports import Leadership
 from serinus.core.release import Release
@@ -349,6 +350,25 @@ class SqlStore:
         with self._database.write() as connection:
             _put(connection, settings, {"key": key}, {"value": value})
 
+    # --- kept rows ----------------------------------------------------------------------------------------
+
+    def kept_rows(self, model: str) -> Sequence[KeptRow]:
+        with self._database.read() as connection:
+            return _kept_rows(connection, model)
+
+    def models_with_kept_rows(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            return sorted(connection.execute(select(kept_rows.c.model)).scalars())
+
+    def keep_rows(self, model: str, rows: Sequence[KeptRow]) -> None:
+        rows = together((), rows)  # The others are left out here already, because the transaction should be short.
+        with self._database.write() as connection:
+            _save_kept_rows(connection, model, together(_kept_rows(connection, model), rows))
+
+    def forget_rows(self, model: str, before: datetime) -> None:
+        with self._database.write() as connection:
+            _save_kept_rows(connection, model, [one for one in _kept_rows(connection, model) if one.at >= before])
+
 
 def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Inserts or updates the row of `key`. It takes two statements, because no upsert is portable."""
@@ -359,6 +379,18 @@ def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: M
 
 def _save_model(connection: Connection, state: ModelState) -> None:
     _put(connection, models, {"model": state.model}, {"document": MODEL_STATE.dump(state)})
+
+
+def _kept_rows(connection: Connection, model: str) -> Sequence[KeptRow]:
+    text = connection.execute(select(kept_rows.c.document).where(kept_rows.c.model == model)).scalar()
+    return [] if text is None else from_text(text)
+
+
+def _save_kept_rows(connection: Connection, model: str, rows: Sequence[KeptRow]) -> None:
+    if rows:
+        _put(connection, kept_rows, {"model": model}, {"document": to_text(rows)})
+    else:
+        connection.execute(delete(kept_rows).where(kept_rows.c.model == model))
 
 
 def _emit(connection: Connection, events: Iterable[Event]) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The migration after which the tables are as below (see `migrations/versions`). A new store is created from this
 module."""
 
@@ -176,6 +176,14 @@ settings = Table(
     metadata,
     Column("key", String(200), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# Rows that a faster way answered wrong. They hold values that callers sent.
+kept_rows = Table(
+    "kept_rows",
+    metadata,
+    Column("model", String(200), primary_key=True),
+    Column("document", Text, nullable=False),
 )
 
 # One row: the highest term in which a control plane has decided.

@@ -11,6 +11,7 @@ from serinus.core.ports.compiler import Compilation, Compiler
 from serinus.core.ports.environments import Environments
 from serinus.core.ports.events import Events
 from serinus.core.ports.fleet import Fleet
+from serinus.core.ports.kept_rows import KeptRows
 from serinus.core.ports.leadership import Leadership
 from serinus.core.ports.models import Models
 from serinus.core.ports.packages import LockedEnvironment, LockedPackage, Packages
@@ -37,6 +38,7 @@ __all__ = [
     "Environments",
     "Events",
     "Fleet",
+    "KeptRows",
     "Leadership",
     "LockedEnvironment",
     "LockedPackage",

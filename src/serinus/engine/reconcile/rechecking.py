@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from serinus import gates
 from serinus import spec as specs
-from serinus.core.errors import SerinusError, TemporaryError, Unbuildable
+from serinus.core.errors import PermanentError, SerinusError, TemporaryError, Unavailable, Unbuildable
 from serinus.core.events import Event
 from serinus.core.placement import Placement
 from serinus.core.ports import Rescorer
@@ -35,7 +35,7 @@ from serinus.engine.distrust import (
 )
 from serinus.engine.happenings import ENGINE
 from serinus.engine.reconcile.converge import wanted_releases
-from serinus.engine.steps.kept import forget_rows, has_rows, keep_rows
+from serinus.engine.steps.kept import keep_rows
 from serinus.engine.steps.rows import Table
 from serinus.engine.world import World
 from serinus.spec import ModelDeployment
@@ -137,15 +137,14 @@ class Rechecker:
         if self._tended is not None and now - self._tended < _TENDED_EVERY:
             return
         self._tended = now
-        for state in self._world.store.models():
-            if not has_rows(self._world.disk, state.model):
-                continue
-            text = self._world.fleet.read(state.model)
-            spec = specs.load(text, model=state.model) if text else ModelDeployment(model=state.model)
+        for model in self._world.store.models_with_kept_rows():
             try:
-                forget_rows(self._world.disk, state.model, now - spec.retention.predictions)
-            except OSError as error:
-                log.warning("old rows of %s cannot be removed: %s", state.model, error.strerror)
+                text = self._world.fleet.read(model)
+                spec = specs.load(text, model=model) if text else ModelDeployment(model=model)
+            except PermanentError as error:
+                log.warning("it is not known how long rows of %s are kept: %s", model, error)
+            else:
+                self._world.store.forget_rows(model, now - spec.retention.predictions)
 
     # --- what to look at ----------------------------------------------------------------------------------
 
@@ -253,14 +252,15 @@ class Rechecker:
         """Stores the rows first, because nothing else has them, and then the mark, from which everything else
         follows."""
         release, store = subject.release, self._world.store
+        tables = [
+            Table(one.request.columns, one.request.rows, scores=one.own.scores if one.own else None)
+            for one in wrong
+            if one.request.columns is not None
+        ]
         try:
-            for suspect in wrong:
-                columns, own = suspect.request.columns, suspect.own
-                if columns is not None:
-                    table = Table(columns, suspect.request.rows, scores=own.scores if own else None)
-                    keep_rows(self._world.disk, release, table, self._world.clock.now())
-        except OSError as error:
-            log.warning("the rows that %s answered wrong could not be kept: %s", release.id, error.strerror)
+            keep_rows(store, release, tables, self._world.clock.now())
+        except Unavailable as error:
+            log.warning("the rows that %s answered wrong could not be kept: %s", release.id, error)
         entry = Distrust(
             model=release.model,
             release=release.id,

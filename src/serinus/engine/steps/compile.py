@@ -11,6 +11,7 @@ from serinus.core.examination import Outcome
 from serinus.core.names import spec_file
 from serinus.core.release import Artifact, Compiled, Environment
 from serinus.core.rollout import Rollout
+from serinus.engine.distrust import distrusted
 from serinus.engine.steps.finding import evaluation_rows, golden_rows
 from serinus.engine.steps.kept import kept_rows
 from serinus.engine.world import World
@@ -33,6 +34,9 @@ def compile_model(
     world.compiler.sweep({release.compiled.digest for release in world.store.releases() if release.compiled})
     if found.compiled is None:
         note = f"not compiled: {found.reason}"
+    elif found.compiled.digest in {mark.graph for mark in distrusted(world.store).values()}:
+        # The compiler knows it as well, unless another control plane has found it, or the disk is another one.
+        note = "not compiled: in production its graph answered differently from the model itself"
     else:
         result = gates.parity(
             gates.ParityEvidence.from_json(found.proof, threshold=spec.alerts.threshold, budget=spec.alerts.budget)
@@ -55,7 +59,7 @@ def _rows(
     """
     ref = world.registry.find(rollout.model, rollout.version)
     names = [column.name for column in artifact.inputs or ()]
-    rows: list[Sequence[Any]] = list(kept_rows(world.disk, rollout.model, names))
+    rows: list[Sequence[Any]] = list(kept_rows(world.store, rollout.model, names))
     for found in (golden_rows(world, ref, spec), evaluation_rows(world, ref, spec, artifact)):
         table = found.table
         if table is not None and set(names) <= set(table.columns):

@@ -203,7 +203,7 @@ def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Se
     """
     if subject.together:
         return (), ()
-    rows = kept_rows(subject.world.disk, subject.rollout.model, columns, answered=True)
+    rows = kept_rows(subject.world.store, subject.rollout.model, columns, answered=True)
     try:
         return rows, _own_scores(subject, Table(columns, rows)) if rows else ()
     except Unbuildable:

@@ -28,11 +28,12 @@ _TREES = (
     "envoy/xds",
     "artifacts",
     "compiled",
-    "golden",
     "disturbances",
     "host/long",
     "mlflow/artifacts",
 )
+_MOVED = "golden"
+"""Kept rows of a home that has not been started since an earlier version, or of a backup by one."""
 _LOCKS = "environments/resolved"
 """The locks from which the same environments are built again."""
 _LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks", "compiled/.aside", "compiled/locks"}
@@ -46,7 +47,7 @@ def known(name: str) -> bool:
     if name in (*_FILES, *_DATABASES, *_PREDICTIONS, _WRITER, _PROPOSALS, FLEET):
         return True
     parents = {str(parent) for parent in PurePosixPath(name).parents}
-    return bool(parents & {*_TREES, _LOCKS, "predictions/segments", "predictions/delta"})
+    return bool(parents & {*_TREES, _MOVED, _LOCKS, "predictions/segments", "predictions/delta"})
 
 
 def take(home: Home, archive: Writer, table: Place) -> None:
@@ -54,6 +55,7 @@ def take(home: Home, archive: Writer, table: Place) -> None:
     sqlite3.Error and Unavailable."""
     with tempfile.TemporaryDirectory(dir=home.path, prefix=".backup-") as place:
         scratch = Path(place)
+        _add_tree(home, archive, _MOVED)  # It comes before the store, to which the rows in it may be moved meanwhile.
         for name in _FILES:
             _add(home, archive, name)
         for name in _DATABASES:

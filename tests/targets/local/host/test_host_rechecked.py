@@ -89,7 +89,7 @@ def test_a_wrong_graph_is_found_by_the_models_own_predict_and_answers_no_more(ho
     assert [entry.release for entry in distrusted(lab.store).values()] == [release.id]
     assert rechecked(lab.store)[release.id].differing == len(ROWS)
     assert lab.compiler.condemned == {graph.digest}
-    assert sorted(map(list, kept_rows(lab.directory, "fraud", COLUMNS))) == sorted(ROWS)
+    assert sorted(map(list, kept_rows(lab.store, "fraud", COLUMNS))) == sorted(ROWS)
     wait_until(lambda: hosted.target.observe()[release.id].way == "mlflow")
     wait_until(lambda: not Path(f"/proc/{placement.pid}").exists())
     assert scorer.score(placement.endpoint, COLUMNS, ROWS, 10.0).scores == pytest.approx(own, rel=1e-12)
