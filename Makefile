@@ -41,9 +41,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+# Both at once, as each uses one processor.
 types: setup
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini
+	$(BIN)/mypy & packages=$$!; $(BIN)/mypy --config-file tests/mypy.ini; tests=$$?; wait $$packages && exit $$tests
 
 imports: setup
 	$(BIN)/lint-imports
