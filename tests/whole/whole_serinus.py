@@ -142,12 +142,21 @@ class Serinus:
     def logged(self, load: Load, missing: int = 0, timeout: float = 20.0) -> pl.DataFrame:
         """The records, once all but `missing` of the load's answered requests have one."""
 
-        def look() -> pl.DataFrame | None:
-            found = self.records(load)
-            known = set(found.filter(pl.col("status") == 200)["request_id"])
-            return found if len(load.answered - known) <= missing else None
+        absent: set[str] = set()
 
-        found: pl.DataFrame = wait_until(look, timeout, f"a record of all but {missing} answered requests")
+        def look() -> pl.DataFrame | None:
+            nonlocal absent
+            found = self.records(load)
+            absent = load.answered - set(found.filter(pl.col("status") == 200)["request_id"])
+            return found if len(absent) <= missing else None
+
+        try:
+            found: pl.DataFrame = wait_until(look, timeout, "a record of every answered request")
+        except AssertionError as error:
+            sent = sorted(seen.at for seen in load.seen if seen.id in absent)
+            start = load.seen[0].at
+            between = f"{sent[0] - start:.1f} to {sent[-1] - start:.1f} s after the first one" if sent else "none"
+            raise AssertionError(f"{error}: {len(absent)} of {len(load.answered)} have none, sent {between}") from error
         return found
 
     def fleet(self) -> Sequence[str]:

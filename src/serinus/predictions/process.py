@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -21,13 +22,19 @@ from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger
 from serinus.predictions.database import Database, unavailable
 from serinus.predictions.intake.listener import RemoteDoor
-from serinus.predictions.paths import lock_path
+from serinus.predictions.paths import lock_path, segments_path, table_path
+from serinus.predictions.segments.files import numbers
 from serinus.predictions.status import WAITING, write_status
+from serinus.predictions.table.places import place_at
+from serinus.predictions.table.roller import Roller, RollerError, Schedule
 from serinus.predictions.writer import ensured_writer
 
 _LOCK_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
 """The time between two attempts to become the collector of a database."""
+_END_SECONDS = 3.0
+_NO_MAINTENANCE = Schedule(commits=sys.maxsize, seconds=math.inf)
+"""The table is maintained by the collector whose turn it is."""
 
 
 def collect(home: Home, settings: Settings, remote: RemoteDoor | None = None) -> None:
@@ -52,28 +59,44 @@ async def _serve(home: Home, settings: Settings, lock: int, remote: RemoteDoor |
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.database is not None:
-        await _wait_for_turn(home, settings.database, stop)
+        await _wait_for_turn(home, settings, settings.database, lock, stop)
     if not stop.is_set():
         await Collector(home, settings, lock, remote=remote).run(stop)
 
 
-async def _wait_for_turn(home: Home, database: str, stop: asyncio.Event) -> None:
-    """Waits while another collector counts into the database. Raises Unavailable where it does not answer at first."""
+async def _wait_for_turn(home: Home, settings: Settings, database: str, lock: int, stop: asyncio.Event) -> None:
+    """Waits while another collector counts into the database. Meanwhile it writes to the table what was counted on this
+    disk before. Raises Unavailable where the database does not answer at first."""
     opened = Database(database, schema.metadata)
     ledger = Ledger(opened, writer=ensured_writer(home))
+    roller = Roller(home, _NO_MAINTENANCE, lock, place_at(settings.table or str(table_path(home))).uri, database)
     with contextlib.closing(opened):
         while not stop.is_set():
             try:
                 await asyncio.to_thread(ledger.claim)
             except Refused as error:
-                told = f"waiting: {error.message} This one takes over when that one ends."
+                told = [f"waiting: {error.message} This one takes over when that one ends."]
             except OperationalError as error:
-                told = str(unavailable(error))
+                told = [str(unavailable(error))]
             else:
-                return
-            write_status(home, {"at": time.time(), "state": WAITING, "warnings": [told]})
+                break
+            try:
+                await _roll_counted(home, ledger, roller)
+            except RollerError as error:
+                told.append(f"records of this disk are not in the table yet: {error}")
+            except OperationalError as error:
+                told = [str(unavailable(error))]
+            write_status(home, {"at": time.time(), "state": WAITING, "warnings": told})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+    await roller.close(_END_SECONDS)
+
+
+async def _roll_counted(home: Home, ledger: Ledger, roller: Roller) -> None:
+    """Rolls up the segments that the last collector of this disk had counted. It had no time to, or was killed."""
+    if last := max(numbers(segments_path(home)), default=0):
+        recovered = await asyncio.to_thread(ledger.recovered)
+        await roller.step(recovered.position, last + 1)
 
 
 def _calm_collector_of_garbage() -> None:

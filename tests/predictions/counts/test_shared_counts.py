@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import make_url, select, update
 from waiting import wait_until
@@ -25,8 +26,9 @@ from serinus.predictions.counts.counting import Tally
 from serinus.predictions.counts.ledger import Advance, Ledger
 from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
-from serinus.predictions.segments.files import Position
-from serinus.predictions.status import STALE_SECONDS, STOPPED, is_waiting, read_status
+from serinus.predictions.paths import segments_path, table_path
+from serinus.predictions.segments.files import Position, numbers
+from serinus.predictions.status import STALE_SECONDS, STOPPED, is_waiting, read_status, status_path
 
 pytestmark = pytest.mark.long
 
@@ -173,6 +175,50 @@ def test_a_second_collector_waits_and_takes_over_with_everything_that_was_counte
         finally:
             process.terminate()
             assert process.wait(20) == 0
+
+
+def test_a_collector_that_waits_writes_to_the_table_what_was_counted_on_its_disk(
+    postgres_database: str,
+    other_machine: DeltaPredictionLog,
+    collector_of: Callable[..., Any],
+    worker: Callable[..., Any],
+    record: Any,
+    database: Database,
+    home: Home,
+    tmp_path: Path,
+) -> None:
+    """Otherwise its records would be missing for as long as another one counts."""
+    other_machine.watch(Watch("s1", "r1", "card-fraud", {}, 9.0))
+    first = collector_of("--database", postgres_database, "--roll-seconds", "1000")
+    sender = worker()
+    sender.submit([record(1), record(2)])
+    sender.settle()
+    wait_until(lambda: requests(other_machine) == 2)
+    first.kill()
+    age(database, STALE_SECONDS + 1)
+    second = Home(tmp_path / "second")
+    for directory in second.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    second.secret.write_text(home.secret.read_text())
+    with running(second, postgres_database), running(home, postgres_database) as again:
+        wait_until(lambda: not numbers(segments_path(home)), 30)
+        assert is_waiting(home)
+        assert sorted(pl.read_delta(str(table_path(home)))["request_id"]) == ["request-1", "request-2"]
+    assert again.returncode == 0
+
+
+@contextmanager
+def running(home: Home, database: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A collector of the home, once it has written its status."""
+    command = [sys.executable, "-m", "serinus.predictions", "--home", str(home.path), "--database", database]
+    status_path(home).unlink(missing_ok=True)
+    with subprocess.Popen(command) as process:
+        try:
+            wait_until(status_path(home).exists, 30)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def test_a_collector_that_has_ended_in_order_is_not_waited_for(database: Database) -> None:
