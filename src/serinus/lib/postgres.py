@@ -17,11 +17,11 @@ class Lock(IntEnum):
     """The numbers of all advisory locks. They differ, because one database may hold everything."""
 
     STORE = 0x5E21_9005
-    """Of the writer of the store."""
+    """The lock of who writes to the store."""
     PREDICTIONS = 0x5E21_9006
-    """Of the writer of the prediction log's counts and outcomes."""
+    """The lock of who writes counts and outcomes of the prediction log."""
     STORE_IN_USE = 0x5E21_9007
-    """Every session of the store shares it for as long as it lives."""
+    """The lock that every session of the store shares for as long as it lives."""
 
 
 LOCK_TIMEOUT_MS = 10_000
