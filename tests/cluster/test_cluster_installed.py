@@ -275,7 +275,7 @@ def installed(
             httpx.Client(
                 base_url=address,
                 headers={"Authorization": f"Bearer {token}"},
-                timeout=20,
+                timeout=60,  # The nodes of the lab have two processors for everything.
                 transport=Again(verify=ssl.create_default_context(cafile=str(authority))),
             )
         )

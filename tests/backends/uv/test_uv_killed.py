@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,9 @@ def test_a_build_from_source_ends_with_all_that_it_has_started(home: Path, index
     }
     index.add_source("scorer", "1.0", "2023-01-01", files)
     process = asker(BUILDS, home, index.url, index.option)
-    wait_until(lambda: list(home.glob("built/.building-*/**/mark")), what="the build")
+    marks = f"{home}/built/.building-*/**/mark"
+    look = partial(glob.glob, marks, recursive=True, include_hidden=True)  # Path.glob fails where a directory goes.
+    wait_until(look, what="the build")
     ends_with(process, 3)
 
 
