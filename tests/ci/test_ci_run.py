@@ -118,6 +118,21 @@ test-cluster-short:
 """
 
 
+def run_lab(tmp_path: Path, status: int, **environment: str) -> subprocess.CompletedProcess[str]:
+    """All checks, where building the lab ends with `status`. CI is not set unless `environment` has it."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    (tmp_path / "Makefile").write_text(LAB.format(status=status))
+    outside = {name: value for name, value in OUTSIDE.items() if name != "CI"}
+    return subprocess.run(
+        ["bash", tmp_path / ".ci/run"],
+        env={**outside, "SERINUS_CI_USER": USER, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
 @pytest.mark.parametrize(
@@ -128,22 +143,7 @@ test-cluster-short:
 def test_the_tests_of_the_cluster_are_skipped_only_where_the_lab_cannot_be_built_which_fails_in_ci(
     built: bool, environment: dict[str, str], status: int, tmp_path: Path
 ) -> None:
-    (tmp_path / ".ci").mkdir()
-    script = tmp_path / ".ci/run"
-    script.write_bytes((ROOT / ".ci/run").read_bytes())
-    (tmp_path / "Makefile").write_text(LAB.format(status=0 if built else 3))
-    told = subprocess.run(
-        ["bash", script],
-        env={
-            **{name: value for name, value in OUTSIDE.items() if name != "CI"},
-            "SERINUS_CI_USER": USER,
-            "SERINUS_CI_CLUSTER": "yes",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = run_lab(tmp_path, 0 if built else 3, SERINUS_CI_CLUSTER="yes", **environment)
     assert told.returncode == status, told.stderr
     lines = [line for line in told.stdout.splitlines() if "make" not in line]
     assert lines == [f"checked by {USER}", "tested by root", *(["the cluster is tested by root"] if built else [])]
@@ -154,16 +154,7 @@ def test_the_tests_of_the_cluster_are_skipped_only_where_the_lab_cannot_be_built
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user")
 def test_the_tests_of_the_cluster_are_left_out_where_no_setting_asks_for_them(tmp_path: Path) -> None:
-    (tmp_path / ".ci").mkdir()
-    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
-    (tmp_path / "Makefile").write_text(LAB.format(status=3))
-    told = subprocess.run(
-        ["bash", tmp_path / ".ci/run"],
-        env={**OUTSIDE, "CI": "true", "SERINUS_CI_USER": USER},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = run_lab(tmp_path, 3, CI="true")
     assert told.returncode == 0, told.stderr
     assert "tested by root" in told.stdout
     assert "compiling" not in told.stderr
@@ -173,16 +164,7 @@ def test_the_tests_of_the_cluster_are_left_out_where_no_setting_asks_for_them(tm
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
 def test_the_tests_of_the_cluster_are_left_out_where_no_time_is_left_for_them(tmp_path: Path) -> None:
-    (tmp_path / ".ci").mkdir()
-    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
-    (tmp_path / "Makefile").write_text(LAB.format(status=0))
-    told = subprocess.run(
-        ["bash", tmp_path / ".ci/run"],
-        env={**OUTSIDE, "CI": "true", "SERINUS_CI_USER": USER, "SERINUS_CI_CLUSTER": "yes", "SERINUS_CI_MINUTES": "14"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    told = run_lab(tmp_path, 0, CI="true", SERINUS_CI_CLUSTER="yes", SERINUS_CI_MINUTES="14")
     assert told.returncode == 0, told.stderr
     assert "tested by root" in told.stdout
     assert "the cluster is tested" not in told.stdout

@@ -26,6 +26,9 @@ class Lock(IntEnum):
 
 LOCK_TIMEOUT_MS = 10_000
 
+LOCK_NOT_AVAILABLE = "55P03"
+"""The SQLSTATE of a statement that did not get its lock within that time."""
+
 IDLE_TIMEOUT_MS = 5_000
 """The time after which the server ends the session of a process that is stopped in the middle of a transaction that
 writes. It holds the lock of all writers."""

@@ -75,6 +75,10 @@ class Settings:
     """The delay before durable records are counted. It must exceed the time by which a router's reply to a request may
     arrive after the worker's record of it."""
 
+    def place(self, home: Home) -> Place:
+        """Returns where the table is."""
+        return place_at(self.table or str(table_path(home)))
+
 
 class Collector:
     """Runs all loops until `stop`. The directories of the home must exist. `lock` is the descriptor that locks the
@@ -99,7 +103,7 @@ class Collector:
         self._ledger, store = Ledger(counts, writer=ensured_writer(home)), CountStore(counts)
         self._ledger.claim()
         recovered = _recover(self._segments, self._ledger)
-        place = place_at(settings.table or str(table_path(home)))
+        place = settings.place(home)
         counted = recovered.position.segment
         last = max([*numbers(self._segments), counted, _taken(home, place, counted)])
         writer = SegmentWriter(self._segments, last + 1, settings.roll_bytes, settings.most_waiting_bytes)

@@ -16,8 +16,6 @@ from serinus.lib import postgres, sqlite
 SCHEMA = "serinus_predictions"
 """The schema of the tables in a PostgreSQL database, which other programs and the store may use as well."""
 _CONNECT_SECONDS = 5
-_LOCKED = "55P03"
-"""PostgreSQL's code for a lock that was not to be had in time."""
 
 
 class Database:
@@ -65,7 +63,7 @@ def unavailable(error: OperationalError) -> Unavailable:
         return Unavailable(
             f"The prediction log's database does not answer: {error.orig}.", hint="Check whether the disk is full."
         )
-    if getattr(error.orig, "sqlstate", None) == _LOCKED:
+    if getattr(error.orig, "sqlstate", None) == postgres.LOCK_NOT_AVAILABLE:
         return Unavailable(
             "Another process has written to the PostgreSQL database of the prediction log for longer than "
             f"{postgres.LOCK_TIMEOUT_MS // 1000} s.",

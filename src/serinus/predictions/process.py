@@ -22,10 +22,9 @@ from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger
 from serinus.predictions.database import Database, unavailable
 from serinus.predictions.intake.listener import RemoteDoor
-from serinus.predictions.paths import lock_path, segments_path, table_path
+from serinus.predictions.paths import lock_path, segments_path
 from serinus.predictions.segments.files import numbers
 from serinus.predictions.status import WAITING, write_status
-from serinus.predictions.table.places import place_at
 from serinus.predictions.table.roller import Roller, RollerError, Schedule
 from serinus.predictions.writer import ensured_writer
 
@@ -69,7 +68,7 @@ async def _wait_for_turn(home: Home, settings: Settings, database: str, lock: in
     disk before. Raises Unavailable where the database does not answer at first."""
     opened = Database(database, schema.metadata)
     ledger = Ledger(opened, writer=ensured_writer(home))
-    roller = Roller(home, _NO_MAINTENANCE, lock, place_at(settings.table or str(table_path(home))).uri, database)
+    roller = Roller(home, _NO_MAINTENANCE, lock, settings.place(home).uri, database)
     with contextlib.closing(opened):
         while not stop.is_set():
             try:
@@ -97,6 +96,8 @@ async def _roll_counted(home: Home, ledger: Ledger, roller: Roller) -> None:
     if last := max(numbers(segments_path(home)), default=0):
         recovered = await asyncio.to_thread(ledger.recovered)
         await roller.step(recovered.position, last + 1)
+    else:
+        await roller.close(_END_SECONDS)  # The wait may take weeks, and the process has a lot of memory.
 
 
 def _calm_collector_of_garbage() -> None:

@@ -155,26 +155,19 @@ def test_a_second_collector_waits_and_takes_over_with_everything_that_was_counte
     sender.submit([record(1), record(2)])
     sender.settle()
     wait_until(lambda: requests(other_machine) == 2)
-    second = Home(tmp_path / "second")
-    for directory in second.directories:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    second.secret.write_text(first.home.secret.read_text())
-    command = [sys.executable, "-m", "serinus.predictions", "--home", str(second.path), "--database", postgres_database]
-    with subprocess.Popen(command) as process:
-        try:
-            wait_until(lambda: is_waiting(second))
-            [told] = (read_status(second) or {})["warnings"]
-            assert "Another collector counts into this database" in told
-            assert not second.log_socket.exists()
-            assert first.stop() == 0
-            wait_until(second.log_socket.exists)
-            later = worker(at=second)
-            later.submit([record(3)])
-            later.settle()
-            wait_until(lambda: requests(other_machine) == 3)
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0
+    second = beside(first.home, tmp_path / "second")
+    with running(second, postgres_database) as process:
+        wait_until(lambda: is_waiting(second))
+        [told] = (read_status(second) or {})["warnings"]
+        assert "Another collector counts into this database" in told
+        assert not second.log_socket.exists()
+        assert first.stop() == 0
+        wait_until(second.log_socket.exists)
+        later = worker(at=second)
+        later.submit([record(3)])
+        later.settle()
+        wait_until(lambda: requests(other_machine) == 3)
+    assert process.returncode == 0
 
 
 def test_a_collector_that_waits_writes_to_the_table_what_was_counted_on_its_disk(
@@ -196,15 +189,21 @@ def test_a_collector_that_waits_writes_to_the_table_what_was_counted_on_its_disk
     wait_until(lambda: requests(other_machine) == 2)
     first.kill()
     age(database, STALE_SECONDS + 1)
-    second = Home(tmp_path / "second")
-    for directory in second.directories:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    second.secret.write_text(home.secret.read_text())
+    second = beside(home, tmp_path / "second")
     with running(second, postgres_database), running(home, postgres_database) as again:
         wait_until(lambda: not numbers(segments_path(home)), 30)
         assert is_waiting(home)
         assert sorted(pl.read_delta(str(table_path(home)))["request_id"]) == ["request-1", "request-2"]
     assert again.returncode == 0
+
+
+def beside(home: Home, path: Path) -> Home:
+    """A home of the same installation, on another disk."""
+    made = Home(path)
+    for directory in made.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made.secret.write_text(home.secret.read_text())
+    return made
 
 
 @contextmanager

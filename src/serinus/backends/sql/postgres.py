@@ -90,7 +90,7 @@ def explain(error: DBAPIError, place: str) -> SerinusError:
             hint="Free some space there; serving goes on meanwhile, new deployments wait.",
             delay=30,
         )
-    if state == "55P03":
+    if state == postgres.LOCK_NOT_AVAILABLE:
         return Unavailable(
             f"{place} has been locked by another process for {postgres.LOCK_TIMEOUT_MS // 1000} s.",
             hint="Look for a session that waits in a transaction: `SELECT * FROM pg_stat_activity`.",
