@@ -184,16 +184,21 @@ class RunningPod:
 
 
 def until(
-    predicate: Callable[[], Any], seconds: float = 20, alive: Callable[[], bool] = lambda: True, *, every: float = 0.02
+    predicate: Callable[[], Any],
+    seconds: float = 60,
+    alive: Callable[[], bool] = lambda: True,
+    *,
+    every: float = 0.02,
+    said: Callable[[], str] = lambda: "",
 ) -> Any:
-    """The first true value of `predicate`."""
+    """The first true value of `predicate`. `said` tells more where there is none."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := predicate():
             return value
         assert alive(), "the pod has ended"
         time.sleep(every)
-    raise AssertionError(f"did not happen within {seconds} s")
+    raise AssertionError(f"did not happen within {seconds} s\n{said()}")
 
 
 def children(pid: int) -> list[int]:

@@ -283,7 +283,7 @@ of its connection at once, because it is late. It does not look for orphans from
 def test_a_worker_whose_zygote_is_killed_while_it_is_forked_serves_nobody(start_pod: StartPod, adds_up: Path) -> None:
     """It would be ended with the requests that it has by then."""
     pod = start_pod(adds_up, entry=ZYGOTES_DIE)
-    until(lambda: any("process.worker" in _command(pid) for pid in children(pod.process.pid)))
+    until(lambda: any("process.worker" in _command(pid) for pid in children(pod.process.pid)), said=lambda: pod.log)
     assert "the zygote forks no more: the zygote is gone" in pod.log
     until(lambda: len(children(pod.process.pid)) == 1)
     assert pod.wait_ready().caller().invoke().json == {"predictions": [15.5]}

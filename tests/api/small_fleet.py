@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from waiting import wait_until
 
 from serinus.api import create_app
@@ -254,7 +254,7 @@ class Installation:
         self.stored = [Kept(self.home.environments, "environments"), Kept(self.home.artifacts, "artifacts")]
         self.disk = Disk(self.world, self.stored, {"store": [self.home.store]}, lambda: self.always)
 
-    def app(self, *hosts: str, callers: bool = True) -> FastAPI:
+    def app(self, *hosts: str, callers: bool = True) -> ASGIApp:
         return create_app(
             home=self.home,
             world=self.world,

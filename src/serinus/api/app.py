@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serinus.api import failures, home_token
 from serinus.api.guard import Guard
@@ -16,6 +18,7 @@ from serinus.api.ports import Callers, Desk, Disk, Report, World
 from serinus.api.services import Services
 from serinus.api.sessions import Sessions
 from serinus.core.home import Home
+from serinus.lib.hosts import without_port
 
 PAGE = Path(__file__).parent / "page"
 
@@ -30,19 +33,36 @@ def create_app(
     allowed_hosts: Iterable[str],
     callers: Callers | None = None,
     token_name: str = home_token.NAME,
-) -> FastAPI:
-    """Returns the application.
+) -> ASGIApp:
+    """Returns the application, with all routes built.
 
     `allowed_hosts` are the names that are accepted in the Host header, on any port. `callers` takes the
     API keys of callers, where Envoy requires them. `token_name` is the name of the home's own token. The home's secret
     must exist.
     """
-    app = described()
     sessions = Sessions(home, world.store, world.clock)
-    app.state.services = Services(home, world, desk, report, sessions, disk, callers, token_name)
-    app.add_middleware(Guard, hosts=tuple(allowed_hosts))
+    hosts = frozenset(without_port(host.lower()) for host in allowed_hosts)
+    services = Services(home, world, desk, report, sessions, disk, callers, token_name, hosts)
+    routes = _routes()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await routes({**scope, "state": {**scope.get("state", {}), "services": services}}, receive, send)
+
+    return application
+
+
+@cache
+def _routes() -> FastAPI:
+    """Returns the routes without services.
+
+    FastAPI builds the models of included routes when a request is first matched, which takes most of a second of
+    processor time. That is done here, so that no client waits for it."""
+    app = described()
+    app.add_middleware(Guard)
     failures.install(app)
     _add_page(app)
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
     return app
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serinus.api.auth import SAFE_METHODS
 from serinus.api.failures import answer
+from serinus.api.services import Services
 from serinus.lib.hosts import without_port
 
 log = logging.getLogger(__name__)
@@ -30,16 +30,15 @@ HEADERS = {
 
 
 class Guard:
-    """`hosts` are the names that are accepted in the Host header, on any port: behind a forwarded port, a NodePort or a
-    proxy the caller's port is not the one on which this server listens.
+    """Accepts the services' `hosts` in the Host header, on any port: behind a forwarded port, a NodePort or a proxy the
+    caller's port is not the one on which this server listens.
 
     Any other name may be one that an attacker has pointed at this machine (DNS rebinding). It is refused before a token
     is checked.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
-        self._hosts = frozenset(without_port(host.lower()) for host in hosts)
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +47,8 @@ class Guard:
             return
         send = _with_headers(scope["path"], send)
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
+        services: Services = scope["state"]["services"]
+        refusal = self._refusal(scope["method"], headers, services.hosts)
         if refusal is not None:
             status, error, hint = refusal
             await answer(status, error, hint)(scope, receive, send)
@@ -73,9 +73,9 @@ class Guard:
                 raise
             await answer(500, "an internal error", "See logs/control.log in the home.")(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
+    def _refusal(self, method: str, headers: Headers, hosts: frozenset[str]) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()
-        if without_port(host) not in self._hosts:
+        if without_port(host) not in hosts:
             return 421, "this server does not accept that Host header", "Start it with `serinus up --allow-host NAME`."
         origin = headers.get("origin")
         if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:

@@ -1,4 +1,4 @@
-"""The services that routes use. They are attached to the application."""
+"""The services that routes use. They come with each request, because routes are built once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class Services:
     """None: Envoy requires no API keys."""
     token_name: str
     """The name of the home's own token."""
+    hosts: frozenset[str]
+    """The names that are accepted in the Host header, in lower case and without a port."""
 
 
 def services_of(request: Request) -> Services:
-    """Returns the services of the application."""
-    services: Services = request.app.state.services
+    """Returns the services of the application that was asked."""
+    services: Services = request.state.services
     return services
 
 

@@ -32,7 +32,7 @@ from serinus.wiring.local import build_disk, build_rescorer, build_store, build_
 from serinus.wiring.place import Place
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from serinus.wiring.office import Office
     from serinus.wiring.renewal import Renewal
@@ -131,7 +131,7 @@ def _report(
     )
 
 
-def _server(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def _server(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Returns the settings of the API's server."""
     config = uvicorn.Config(
         app,
