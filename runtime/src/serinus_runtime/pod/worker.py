@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from dataclasses import dataclass, field
-from typing import Sequence
 
 from serinus_runtime.isolation import observed
 from serinus_runtime.pod.children import Child
@@ -111,42 +110,54 @@ class Worker:
         return ""
 
 
+class _Ends:
+    """The ends of the wire to a worker and of the pipe for what it prints. As a context it closes those of the worker,
+    and the others as well unless a worker has got them.
+
+    Each try to start a worker has its own: one that was forked and not adopted may have reported before it was killed,
+    and its report must not be taken for that of the next one.
+    """
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._ours, self.theirs = pair()
+        self._reports = Reports(os.dup(self._ours.fileno()), words)
+        self.printed = Printed(launcher.output)
+        self._handed_over = False
+
+    def __enter__(self) -> _Ends:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.theirs.close()
+        os.close(self.printed.end)
+        if not self._handed_over:
+            self._close()
+
+    def worker(self, child: Child, slot: Slot, generation: int) -> Worker:
+        """Returns the worker that this child is. The ends are closed a while after its end."""
+        loop = asyncio.get_running_loop()
+        child.exited.add_done_callback(lambda _: loop.call_later(LAST_WORDS, self._close))
+        self._handed_over = True
+        return Worker(child, self._reports, self.printed, self._ours, slot, generation)
+
+    def _close(self) -> None:
+        for one in (self._reports, self.printed, self._ours):
+            one.close()
+
+
 async def start(launcher: Launcher, zygotes: Zygotes, slot: Slot, proven: str) -> Worker:
     """Forks a worker for `slot`, or starts an interpreter of its own for it. `proven` is what an earlier worker has
     reported. Raises OSError."""
-    ours, theirs = pair()
-    reports = Reports(os.dup(ours.fileno()), words)
-    printed = Printed(launcher.output)
-    try:
-        child, generation = await _started(launcher, zygotes, (slot.socket.fileno(), theirs.fileno()), printed, proven)
-    except BaseException:
-        reports.close()
-        printed.close()
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-        os.close(printed.end)
-    loop = asyncio.get_running_loop()
-    child.exited.add_done_callback(lambda _: loop.call_later(LAST_WORDS, _close, (reports, printed, ours)))
-    return Worker(child, reports, printed, ours, slot, generation)
-
-
-def _close(ends: Sequence[Reports | Printed | socket.socket]) -> None:
-    for one in ends:
-        one.close()
-
-
-async def _started(
-    launcher: Launcher, zygotes: Zygotes, descriptors: tuple[int, int], printed: Printed, proven: str
-) -> tuple[Child, int]:
-    """Returns the process and the generation of its zygote. `descriptors` are its listening socket and its wire."""
-    told = in_memory(launcher.worker_config(forked=True, proven=proven, descriptors=descriptors))
-    try:
-        forked = await zygotes.fork((*descriptors, told, printed.end))
-    finally:
-        os.close(told)
-    if forked is not None:
-        return forked, zygotes.generation
-    config = launcher.worker_config(forked=False, proven=proven, descriptors=descriptors)
-    return launcher.start("process.worker", config, printed, descriptors), 0
+    with _Ends(launcher) as ends:
+        descriptors = slot.socket.fileno(), ends.theirs.fileno()
+        told = in_memory(launcher.worker_config(forked=True, proven=proven, descriptors=descriptors))
+        try:
+            forked = await zygotes.fork((*descriptors, told, ends.printed.end))
+        finally:
+            os.close(told)
+        if forked is not None:
+            return ends.worker(forked, slot, zygotes.generation)
+    with _Ends(launcher) as ends:
+        descriptors = slot.socket.fileno(), ends.theirs.fileno()
+        config = launcher.worker_config(forked=False, proven=proven, descriptors=descriptors)
+        return ends.worker(launcher.start("process.worker", config, ends.printed, descriptors), slot, 0)

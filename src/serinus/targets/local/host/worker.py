@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,9 @@ from serinus.targets.local.host.wires import Wires
 from serinus.targets.local.host.zygotes import Zygotes, key
 
 log = logging.getLogger(__name__)
+
+_Begin = Callable[[Release, Path, Sequence[int]], Awaitable[Process | None]]
+"""Starts a worker with a scratch directory and these descriptors, or returns None."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,22 +120,16 @@ class Launcher:
         Raises OSError where it cannot be started, because there is no such interpreter, no memory, or no descriptor.
         """
         log_from = _size(log_path(self.home, release.id))
-        ours, theirs = pair()
-        reports = Reports(os.dup(ours.fileno()), one_line)
-        try:
-            more = {"proven": proven, "long": long, "settings": settings_of(release, scale)}
-            process, forked = await self._started(release, listener.socket.fileno(), theirs.fileno(), more)
-        except BaseException:
-            reports.close()
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        more = {"proven": proven, "long": long, "settings": settings_of(release, scale)}
+        forked = await self._tried(self._forked, release, self.scratch(release), listener, more)
+        started = forked or await self._tried(self._fresh, release, self.own_scratch(release), listener, more)
+        assert started is not None  # an interpreter is started, or there is an OSError
+        process, reports, ours = started
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False, scale=scale)
         note(self.state_files, record)
         self.wires.add(record, process, ours)
-        worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
+        worker = Worker(process, record, reports, forked=forked is not None, log_from=log_from, long=long)
         self.groups.put(process.pid, scale)
         process.exited.add_done_callback(lambda _: self._ungroup(worker, scale))
         return worker
@@ -149,27 +147,37 @@ class Launcher:
             most = (scale.memory_limit_bytes or 0) >> 20
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
-    async def _started(
-        self, release: Release, listening: int, reporting: int, more: Mapping[str, Any]
-    ) -> tuple[Process, bool]:
-        """The process, and whether it was forked. `more` belongs to its configuration."""
-        with log_path(self.home, release.id).open("ab") as output:
-            told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
-            try:
-                carried = (listening, reporting, told, output.fileno())
-                forked = await self.zygotes.fork(self.interpreter(release), roots(self.home, release), carried)
-            finally:
-                os.close(told)
-            if forked is not None:
-                return forked, True
-            own = self.own_scratch(release)
-            told = in_memory({**self._config(release, own, listening, reporting), **more})
-            try:
-                return self._fresh(release, own, (listening, reporting, told, output.fileno())), False
-            finally:
-                os.close(told)
+    async def _tried(
+        self, begin: _Begin, release: Release, scratch: Path, listener: Listener, more: Mapping[str, Any]
+    ) -> tuple[Process, Reports, socket.socket] | None:
+        """Returns what `begin` starts, with its reports and this end of its wire. `more` belongs to its configuration.
 
-    def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
+        Each try has a wire of its own: a worker that was forked and lost may have reported before it ended, and its
+        report must not be taken for that of the next one.
+        """
+        process = None
+        ours, theirs = pair()
+        reports = Reports(os.dup(ours.fileno()), one_line)
+        try:
+            listening, reporting = listener.socket.fileno(), theirs.fileno()
+            with log_path(self.home, release.id).open("ab") as output:
+                told = in_memory({**self._config(release, scratch, listening, reporting), **more})
+                try:
+                    process = await begin(release, scratch, (listening, reporting, told, output.fileno()))
+                finally:
+                    os.close(told)
+        finally:
+            theirs.close()
+            if process is None:
+                reports.close()
+                ours.close()
+        return None if process is None else (process, reports, ours)
+
+    async def _forked(self, release: Release, _scratch: Path, carried: Sequence[int]) -> Process | None:
+        """Returns a fork of the zygote, or None if none can be forked."""
+        return await self.zygotes.fork(self.interpreter(release), roots(self.home, release), carried)
+
+    async def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process | None:
         """Starts a new interpreter."""
         listening, reporting, told, output = carried
         python = self.interpreter(release)
