@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster test-cluster-short object-store lab-packages lab-build lab-up lab-down demo demo-cluster bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-long test-judge test-slow test-root test-cluster test-cluster-short object-store lab-packages lab-build lab-built lab-up lab-down demo demo-cluster bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       real card transactions: a better model promoted, two bad ones stopped (4 minutes)"
 	@echo "make demo-cluster the same story on a Kubernetes cluster: the lab's, which it starts as root (10 minutes)"
 	@echo "make test       all tests but those that take long, and whole rollouts under load"
-	@echo "make test-long  tests that take many seconds each"
+	@echo "make test-long  tests that take seconds each, or need a running Serinus or a browser"
 	@echo "make test-judge simulated rollouts of every kind: false aborts and false promotions (minutes)"
 	@echo "make test-slow  whole rollouts by real processes, under load"
 	@echo "make test-root  the tests that need root, or show more as root"
@@ -54,8 +54,9 @@ WORKERS ?= 2
 test: setup
 	$(BIN)/python scripts/nothing_left.py 20 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not slow and not browser and not cluster"
 
+# In the order of the files: files of few tests that take long would be the last ones otherwise.
 test-long: setup
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "long and not cluster"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "(long or browser) and not slow and not cluster"
 
 # 2,000 streams of each kind, as docs/judge.md shows them: make test-judge STREAMS=2000
 STREAMS ?= 100
@@ -64,7 +65,7 @@ test-judge: setup
 	$(BIN)/python -m simulation --streams $(STREAMS)
 
 test-slow: setup
-	$(BIN)/pytest -m "(slow or browser) and not cluster"
+	$(BIN)/pytest -m "slow and not cluster"
 
 test-root: setup
 	$(BIN)/pytest -m "root and not cluster"
@@ -87,6 +88,10 @@ lab-packages: setup
 
 lab-build: setup
 	$(BIN)/python -m clusterlab build
+
+# Succeeds where all of them are built.
+lab-built: setup
+	@$(BIN)/python -m clusterlab built
 
 lab-up: setup
 	$(BIN)/python -m clusterlab up

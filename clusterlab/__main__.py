@@ -1,4 +1,4 @@
-"""`python -m clusterlab packages|build|up|down|status`: 0 done, 1 failed or not running, 2 wrong usage."""
+"""`python -m clusterlab packages|build|built|up|down|status`: 0 done, 1 failed, missing or not running, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def _do(asked: argparse.Namespace) -> int:
     if asked.what == "build":
         building.build(_say, (OBJECT_STORE,) if asked.object_store else None)
         return 0
+    if asked.what == "built":
+        for name in (absent := building.missing()):
+            print(f"not built: {name}")
+        return 1 if absent else 0
     from clusterlab import lifecycle  # needs more than the standard library
 
     if asked.what == "up":
@@ -52,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("packages", help="list the Debian packages that are needed and missing")
     build = verbs.add_parser("build", help="build the programs that are not built")
     build.add_argument("--object-store", action="store_true", help="of the S3 server for tests, and not of the lab")
+    verbs.add_parser("built", help="whether all programs of the lab are built, and which are not")
     up = verbs.add_parser("up", help="start the lab and wait until it is ready; as root")
     up.add_argument("--dir", type=Path, help="the directory of its state; `down` removes it")
     up.add_argument(

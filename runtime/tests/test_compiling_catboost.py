@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parent / "catboost_compiled.py"
 PACKAGES = ("catboost==1.2.10", "mlflow-skinny==3.9.0", "pandas==2.3.3", "numpy==2.2.6", "onnxruntime==1.23.2")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_catboost_models_of_numbers_answer_and_refuse_alike(tmp_path: Path) -> None:
     libraries = [word for package in PACKAGES for word in ("--with", package)]

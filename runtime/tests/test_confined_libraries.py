@@ -68,6 +68,6 @@ def test_on_an_older_kernel_only_signals_to_others_are_missed(tmp_path: Path) ->
     assert "PermissionError" in failed["programs"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_libraries_of_models_go_on_with_several_threads(tmp_path: Path) -> None:
     assert what_fails("confined_libraries", 10, sys.executable, tmp_path) == {}

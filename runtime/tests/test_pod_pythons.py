@@ -30,7 +30,7 @@ def test_it_says_what_is_missing_and_ends(
     assert "numpy" in pod.message.read_text() or "pandas" in pod.message.read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_serves_and_drains(
     start_pod: Callable[..., RunningPod], bare_python: str, adds_up: Path, tmp_path: Path
 ) -> None:

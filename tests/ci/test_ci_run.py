@@ -111,6 +111,8 @@ test-root:
 setup:
 \t@echo installing
 lab-packages:
+lab-built:
+\t@exit {cold}
 lab-build:
 \t@echo compiling; exit {status}
 test-cluster-short:
@@ -118,11 +120,14 @@ test-cluster-short:
 """
 
 
-def run_lab(tmp_path: Path, status: int, **environment: str) -> subprocess.CompletedProcess[str]:
-    """All checks, where building the lab ends with `status`. CI is not set unless `environment` has it."""
+def run_lab(
+    tmp_path: Path, status: int, cold: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """All checks, where building the lab ends with `status`. `cold`: no cache has its programs. CI is not set unless
+    `environment` has it."""
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
-    (tmp_path / "Makefile").write_text(LAB.format(status=status))
+    (tmp_path / "Makefile").write_text(LAB.format(status=status, cold=int(cold)))
     outside = {name: value for name, value in OUTSIDE.items() if name != "CI"}
     return subprocess.run(
         ["bash", tmp_path / ".ci/run"],
@@ -153,12 +158,24 @@ def test_the_tests_of_the_cluster_are_skipped_only_where_the_lab_cannot_be_built
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user")
-def test_the_tests_of_the_cluster_are_left_out_where_no_setting_asks_for_them(tmp_path: Path) -> None:
-    told = run_lab(tmp_path, 3, CI="true")
+@pytest.mark.parametrize("environment", [{}, {"SERINUS_CI_CLUSTER": "no"}], ids=["not-asked-for", "refused"])
+def test_the_tests_of_the_cluster_are_left_out_where_a_long_build_is_not_asked_for_and_where_a_setting_refuses_them(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    told = run_lab(tmp_path, 3, cold=not environment, CI="true", **environment)
     assert told.returncode == 0, told.stderr
     assert "tested by root" in told.stdout
+    assert "the cluster is tested" not in told.stdout
     assert "compiling" not in told.stderr
-    assert "THE TESTS OF THE CLUSTER ARE SKIPPED; SERINUS_CI_CLUSTER=yes" in told.stderr
+    assert "THE TESTS OF THE CLUSTER ARE SKIPPED: the programs of the lab are not built" in told.stderr
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
+def test_the_tests_of_the_cluster_are_run_without_a_setting_where_a_cache_has_the_programs(tmp_path: Path) -> None:
+    told = run_lab(tmp_path, 0, cold=False, CI="true")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == "the cluster is tested by root"
 
 
 @pytest.mark.root

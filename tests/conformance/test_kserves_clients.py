@@ -34,7 +34,7 @@ def calls(python: str, protocol: str, served: World) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_its_rest_client_gets_every_datatype_back_in_both_encodings(kserve_python: str, served: World) -> None:
     found = calls(kserve_python, "rest", served)
     assert (found["live"], found["ready"], found["model"]) == (True, True, True)
@@ -42,7 +42,7 @@ def test_its_rest_client_gets_every_datatype_back_in_both_encodings(kserve_pytho
     assert found["binary"] == ["mine", NOTHING_DIFFERS]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_its_grpc_client_gets_every_datatype_back_raw_and_typed(kserve_python: str, served: World) -> None:
     found = calls(kserve_python, "grpc", served)
     assert (found["live"], found["ready"], found["model"]) == (True, True, True)

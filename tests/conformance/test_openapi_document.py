@@ -32,7 +32,7 @@ def document() -> Any:
 schema = schemathesis.openapi.from_dict(document())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @schema.parametrize()
 @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_the_document_describes(case: schemathesis.Case, served: World) -> None:
@@ -42,7 +42,7 @@ def test_every_answer_is_one_that_the_document_describes(case: schemathesis.Case
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_path_of_the_document_answers(served: World) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{served.direct}") as client:
         for path, operations in document()["paths"].items():

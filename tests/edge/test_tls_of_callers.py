@@ -94,7 +94,7 @@ def test_both_versions_of_http_and_grpc_are_spoken_over_tls_and_nothing_without(
         httpx.get(f"http://127.0.0.1:{proxy.port}/v2/health/live")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_connection_that_never_shakes_hands_is_closed(make: Make, authority: Authority) -> None:
     proxy = make(certificates(authority.issue()))
     said = ssl.MemoryBIO()

@@ -24,7 +24,7 @@ from waiting import wait_until
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import Addresses, Options, down, processes, up
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 class Whole:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from hostile_serinus import Attacked
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 SILENT = 150
 """Connections of each kind."""

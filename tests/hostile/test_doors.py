@@ -16,7 +16,7 @@ from hostile_serinus import Attacked, Shell, fresh, shared
 from servers import ServerThread
 from whole_load import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 CONNECTS = """
 import os, socket

@@ -14,7 +14,7 @@ from hostile_models import SHELL, SHELL_INPUTS, SHELL_OUTPUTS, mlmodel, requirem
 from hostile_serinus import Attacked, running
 from whole_load import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 SEEN = "import os; print('srn_' in str(dict(os.environ)))"
 

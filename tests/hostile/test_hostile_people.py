@@ -10,7 +10,7 @@ from hostile_models import mlmodel, requirements
 from hostile_serinus import Attacked, fresh
 from whole_load import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
 

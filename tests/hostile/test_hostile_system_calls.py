@@ -13,7 +13,7 @@ from hostile_serinus import Attacked, Shell
 from refused_calls import REFUSED
 from serinus_runtime.isolation import landlock
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 MACHINE = ("x86_64", "aarch64").index(platform.machine())
 OF_A_WORKER = ("setsid", "setpgid")

@@ -17,7 +17,7 @@ from hostile_serinus import Attacked, fresh
 from servers import ServerThread
 from whole_load import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 READS = """
 import os

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from hostile_serinus import Attacked, Shell, fresh
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 API = "/api/2.0/mlflow"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"

@@ -8,7 +8,7 @@ import pytest
 from hostile_serinus import Attacked, Shell, fresh
 from whole_load import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 OWN = "x-serinus-prediction-id"
 

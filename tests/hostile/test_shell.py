@@ -7,7 +7,7 @@ import os
 import pytest
 from hostile_serinus import Shell
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_code_that_is_sent_runs_in_the_confined_worker(shell: Shell) -> None:

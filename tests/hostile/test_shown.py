@@ -11,7 +11,7 @@ import pytest
 from hostile_models import mlmodel
 from hostile_serinus import Attacked, fresh, shared
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\r12:00 promoted: model@9 is champion"
 BIDI = "\u202e\u2066\u2069\u200b\u200d\u2060\ufeff\U000e0041"

@@ -8,7 +8,7 @@ import pytest
 from hostile_models import mlmodel
 from hostile_serinus import Attacked, Shell, fresh, shared
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 ATTEMPTS = r"""
 import ctypes, errno, glob, os, platform, signal, socket, sys, tempfile

@@ -29,7 +29,7 @@ NOT_LET_IN = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("headers", NOT_LET_IN)
 def test_without_credentials_nobody_reads_or_registers_in_mlflow(serinus: Attacked, headers: dict[str, str]) -> None:
@@ -57,7 +57,7 @@ def _models(serinus: Attacked) -> set[str]:
     return {model.name for model in serinus.mlflow.search_registered_models()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("headers", NOT_LET_IN)
 def test_without_a_token_nobody_deploys_by_the_api(serinus: Attacked, headers: dict[str, str]) -> None:
@@ -127,7 +127,7 @@ def test_whoever_holds_the_ports_of_a_stopped_home_is_sent_nothing(
     assert listening.seen == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_champion_set_in_mlflow_by_hand_does_not_change_what_runs(serinus: Attacked) -> None:
     model = fresh("alias")

@@ -10,7 +10,7 @@ import pytest
 from hostile_models import mlmodel
 from hostile_serinus import SPEC, Attacked, fresh, shared
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 COLUMNS = [{"type": "double", "name": "amount", "required": True}]
 MLMODEL = mlmodel(inputs=COLUMNS, outputs=[{"type": "double", "name": "score"}])

@@ -34,7 +34,7 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_times_beyond_nanoseconds_are_refused_and_others_exact() -> None:
     texts = ["2024-05-06", "2024-05-06T07:08:09.123456789", "9999-12-31", "0001-01-01", "x"]
     command = [str(UV), "run", "-q", "--no-project", "--isolated", "--python", sys.executable, "--with", "pandas>=3,<4"]

@@ -21,6 +21,7 @@ watch:
   fallbacks: {budget: 2%}
   missing: {budget: 2%}
   slow: {over: 1500ms}
+  beta: 40%
 """
 
 

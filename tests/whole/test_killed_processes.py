@@ -201,7 +201,7 @@ def test_hardly_a_request_fails_when_the_champions_worker_is_killed_and_a_second
 def test_a_rollout_goes_on_where_it_was_when_control_is_killed_in_the_middle_of_a_canary(
     serinus: Serinus, kill: Kill, register: Callable[..., str], rate: float
 ) -> None:
-    rollout = serinus.deploy(f"{MODEL}@{register(MODEL, 0.1)}", seconds=6)
+    rollout = serinus.deploy(f"{MODEL}@{register(MODEL, 0.1)}", seconds=12)
     with serinus.load(MODEL, rate) as background:
         wait_until(lambda: serinus.rollout(rollout)["status"]["phase"] == "canary", 90, "the canary")
         before = serinus.rollout(rollout)["steps"][0]

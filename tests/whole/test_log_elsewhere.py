@@ -23,7 +23,7 @@ from serinus.targets.local.supervisor import Options, down, up
 
 MODEL = "elsewhere"
 PLACE = f"s3://{BUCKET}/whole/predictions"
-RATE = 200.0
+RATE = 300.0
 
 
 @pytest.fixture

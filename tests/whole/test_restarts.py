@@ -20,8 +20,8 @@ from serinus.targets.local.supervisor import down, up
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 RATE = 200
-# Slow as by default with this timeout: a fifth of it. Wide budgets, so that what clears is
-# that it is not slow: some 7,500 requests of the canary.
+# Slow as by default with this timeout: a fifth of it. Wide budgets, so that what clears is that it is not slow: some
+# 5,000 requests of the canary, and twice as many with the default of `beta`.
 SPEC = """
 model: {model}
 serving: {{timeout: 500ms}}
@@ -33,11 +33,12 @@ watch:
   errors: {{budget: 4%}}
   fallbacks: {{budget: 4%}}
   missing: {{budget: 4%}}
+  beta: 40%
 """
 
 
 @contextmanager
-def canary(serinus: Serinus, model: str, version: str, seconds: int = 20) -> Iterator[str]:
+def canary(serinus: Serinus, model: str, version: str, seconds: int = 10) -> Iterator[str]:
     """The rollout's id, once its canary has had traffic for some seconds."""
     with serinus.load(model, RATE):
         rollout = serinus.deploy(f"{model}@{version}", text=SPEC.format(model=model, seconds=seconds))
@@ -111,7 +112,7 @@ def without_processors(loops: int) -> Iterator[None]:
 def test_a_canary_goes_on_on_a_machine_without_processors_to_spare(
     serinus: Serinus, register: Callable[..., str], model: str
 ) -> None:
-    with canary(serinus, model, register(model, 0.3)) as rollout:
+    with canary(serinus, model, register(model, 0.3), seconds=20) as rollout:
         with without_processors(8 * (os.cpu_count() or 2)):
             time.sleep(10)
         is_promoted(serinus, rollout)
@@ -127,7 +128,7 @@ def test_a_canary_that_is_slow_or_crashes_again_and_again_is_aborted_although_th
     name = fault.replace("_", "-")
     ended = serinus.deployed(f"{name}@{register(name, 1.0)}", text=SPEC.format(model=name, seconds=10))
     assert ended["status"]["phase"] == "promoted", ended["status"]
-    with canary(serinus, name, register_code(fault)) as rollout:
+    with canary(serinus, name, register_code(fault), seconds=20) as rollout:
         os.kill(serinus.process("host")["pid"], signal.SIGKILL)
         ended = serinus.ended(rollout)
     assert ended["status"]["phase"] == "aborted", ended["status"]

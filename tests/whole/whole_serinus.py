@@ -23,8 +23,8 @@ from serinus.predictions import DeltaPredictionLog
 from serinus.targets.local.host import HostTarget
 from serinus.targets.local.supervisor import Addresses, processes
 
-# Small minimums, so that a rollout takes seconds; wide time limits, so that a busy machine is no bad model. The judge
-# and its error rates are the defaults.
+# Small minimums, so that a rollout takes seconds; wide time limits, so that a busy machine is no bad model. With the
+# default of `beta` it would take 10,000 requests of the canary to show that it is not slow, and with this one 5,000.
 SPEC = """
 model: {model}
 serving: {{timeout: {timeout}}}
@@ -39,6 +39,7 @@ watch:
   fallbacks: {{budget: 2%}}
   missing: {{budget: 2%}}
   slow: {{over: 1500ms}}
+  beta: 40%
 """
 
 

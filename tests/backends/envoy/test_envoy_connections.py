@@ -103,11 +103,11 @@ BODY = b"POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 1000
     "said",
     [
         pytest.param(REQUEST, id="one-request"),
-        pytest.param(PREFACE, id="http2", marks=pytest.mark.slow),
-        pytest.param(STREAM, id="a-stream-without-a-body", marks=pytest.mark.slow),
-        pytest.param(GRPC, id="grpc-without-a-message", marks=pytest.mark.slow),
-        pytest.param(BODY, id="no-body", marks=pytest.mark.slow),
-        pytest.param(BODY + b"half", id="half-a-body", marks=pytest.mark.slow),
+        pytest.param(PREFACE, id="http2", marks=pytest.mark.long),
+        pytest.param(STREAM, id="a-stream-without-a-body", marks=pytest.mark.long),
+        pytest.param(GRPC, id="grpc-without-a-message", marks=pytest.mark.long),
+        pytest.param(BODY, id="no-body", marks=pytest.mark.long),
+        pytest.param(BODY + b"half", id="half-a-body", marks=pytest.mark.long),
     ],
 )
 def test_connections_that_ask_once_and_rest_make_room_within_seconds(crowded: Proxy, said: bytes) -> None:
@@ -122,7 +122,7 @@ def test_connections_that_ask_once_and_rest_make_room_within_seconds(crowded: Pr
         wait_until(lambda: live(crowded) == 200, SECONDS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_answer_that_nobody_reads_does_not_keep_a_place(crowded: Proxy) -> None:
     """The release answers with what it is sent."""
     serve(crowded)
@@ -138,7 +138,7 @@ def test_an_answer_that_nobody_reads_does_not_keep_a_place(crowded: Proxy) -> No
         wait_until(lambda: live(crowded) == 200, SECONDS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_byte_of_a_body_at_a_time_does_not_keep_a_place(crowded: Proxy) -> None:
     serve(crowded)
     with ExitStack() as held:

@@ -368,7 +368,7 @@ def test_the_server_refuses_hosts_that_are_not_this_machine(mlflow_server: Any) 
         assert response.status == 200
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_was_killed_starts_again_with_what_it_had(
     run_server: Callable[..., Any], new_port: Callable[[], int], tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def prepared(environments: UvEnvironments, *packages: str, say: Callable[[str], 
     return environments.prepare(Requirements(packages, None), lambda _: None, say)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_that_pins_one_of_them_has_its_own_and_all_environments_share_the_rest(home: Path) -> None:
     environments = UvEnvironments(home, always=())
     pinned = prepared(environments, "orjson==3.9.15", say=lambda _: None)

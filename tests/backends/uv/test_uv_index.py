@@ -44,7 +44,7 @@ def test_scikit_learn_of_2022_logged_in_january_2023_gets_the_numpy_of_that_mont
     assert dated.unhashed == undated.unhashed == ()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.root
 def test_models_with_conflicting_versions_get_environments_side_by_side(

@@ -42,7 +42,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         wheel.writestr(about + "RECORD", "")
     return name
 """
-SLOW = pytest.mark.slow
+LONG = pytest.mark.long
 SYSTEM = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
@@ -116,7 +116,7 @@ said["secret"] = any("a-secret" in value for value in os.environ.values())
         listener.accept()
 
 
-@SLOW
+@LONG
 @pytest.mark.parametrize("setting", ["UV_NO_CONFIG", "UV_CONFIG_FILE"])
 def test_uv_builds_nothing_whatever_its_user_has_set(
     index: Any, prepare: Any, building: UvEnvironments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
@@ -159,7 +159,7 @@ def test_what_was_built_is_locked_by_its_hash_and_not_built_again(
     assert "scorer==1.0" in lock
 
 
-@SLOW
+@LONG
 def test_a_wheel_that_was_built_of_one_archive_is_not_installed_for_another_of_the_same_name(
     home: Path, index: Any, prepare: Any, building: UvEnvironments
 ) -> None:
@@ -175,17 +175,17 @@ def test_a_wheel_that_was_built_of_one_archive_is_not_installed_for_another_of_t
     ("files", "why"),
     [
         (source(name="other"), "it built another package"),
-        pytest.param(source(version="2.0"), "it built another package", marks=SLOW),
+        pytest.param(source(version="2.0"), "it built another package", marks=LONG),
         (source("os.symlink('/etc/passwd', os.path.join(directory, name)); return name"), "its build left no wheel"),
-        pytest.param(source("return '../../x.whl'"), "it built another package", marks=SLOW),
-        pytest.param(source("raise ValueError('no compiler')"), "ValueError: no compiler", marks=SLOW),
-        pytest.param(source("raise SystemExit(3)"), "SystemExit: 3", marks=SLOW),
-        pytest.param(source("os._exit(0)"), "its process gave no answer", marks=SLOW),
+        pytest.param(source("return '../../x.whl'"), "it built another package", marks=LONG),
+        pytest.param(source("raise ValueError('no compiler')"), "ValueError: no compiler", marks=LONG),
+        pytest.param(source("raise SystemExit(3)"), "SystemExit: 3", marks=LONG),
+        pytest.param(source("os._exit(0)"), "its process gave no answer", marks=LONG),
         (requiring('"x @ http://127.0.0.1/x.whl"'), "not a released version of a package"),
-        pytest.param(requiring('"x\\\\n--pre"'), "not a released version of a package", marks=SLOW),
-        pytest.param(requiring('"nowhere"'), "what its build requires cannot be installed", marks=SLOW),
-        pytest.param(source(system=SYSTEM.replace('["."]', '["../.."]')), "backend-path leads out of it", marks=SLOW),
-        pytest.param(source(system="[build-system"), "its pyproject.toml cannot be read", marks=SLOW),
+        pytest.param(requiring('"x\\\\n--pre"'), "not a released version of a package", marks=LONG),
+        pytest.param(requiring('"nowhere"'), "what its build requires cannot be installed", marks=LONG),
+        pytest.param(source(system=SYSTEM.replace('["."]', '["../.."]')), "backend-path leads out of it", marks=LONG),
+        pytest.param(source(system="[build-system"), "its pyproject.toml cannot be read", marks=LONG),
     ],
 )  # fmt: skip
 def test_a_build_that_fails_is_told_in_words(
@@ -197,7 +197,7 @@ def test_a_build_that_fails_is_told_in_words(
     assert why in caught.value.message
 
 
-@SLOW
+@LONG
 @pytest.mark.parametrize(
     ("before", "why"),
     [
@@ -228,7 +228,7 @@ def test_a_build_without_end_is_ended_and_leaves_nothing(
     assert [path.name for path in (home / "built").iterdir()] == []
 
 
-@SLOW  # setuptools is fetched
+@LONG  # setuptools is fetched
 def test_a_setup_py_with_an_extension_in_c_is_built(
     index: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,7 +283,7 @@ def test_predictions_are_removed_after_the_models_own_retention(place: Place) ->
 
 
 @pytest.mark.parametrize(
-    "commits", [200, pytest.param(2880, marks=[pytest.mark.slow, pytest.mark.timeout(600)])], ids=["hours", "a day"]
+    "commits", [200, pytest.param(2880, marks=[pytest.mark.long, pytest.mark.timeout(600)])], ids=["hours", "a day"]
 )
 def test_over_a_day_of_roll_ups_files_and_append_latency_stay_bounded(
     tmp_path: Path, record, body, commits: int

@@ -45,7 +45,7 @@ def host(tmp_path: Path) -> Iterator[str]:
         yield host
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_image_has_what_a_control_plane_runs_and_is_made_once(tmp_path: Path, host: str) -> None:
     (tmp_path / "base" / "usr" / "lib" / "git-core").mkdir(parents=True)
     (tmp_path / "base" / "usr" / "lib" / "git-core" / "git").write_text("#!/bin/sh\n")

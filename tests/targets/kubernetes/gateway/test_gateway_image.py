@@ -30,7 +30,7 @@ def host(tmp_path: Path) -> Iterator[str]:
         yield host
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_image_has_what_a_gateway_runs_and_is_made_once(tmp_path: Path, host: str) -> None:
     (tmp_path / "base" / "etc").mkdir(parents=True)
     (tmp_path / "base" / "etc" / "motd").write_text("base\n")

@@ -24,7 +24,7 @@ from serinus.targets.kubernetes.images.registry import DockerConfig, Registry
 from serinus.wiring.control_plane import push_control_image
 from serinus.wiring.images import build_images
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 PYTHONS = {
     "3.8": "numpy==1.24.4",

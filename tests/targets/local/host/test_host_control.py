@@ -46,7 +46,7 @@ def test_a_body_is_bounded_also_for_who_knows_it(running, line, wanted) -> None:
     assert status(caller) == wanted
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_says_nothing_is_sent_away_within_seconds_and_keeps_nobody_out(running) -> None:
     with ExitStack() as callers:
         for _ in range(200):

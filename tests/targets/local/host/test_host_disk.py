@@ -84,7 +84,7 @@ def _load_pyfunc(path):
 """
 
 
-@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("write", "why"),
     [
@@ -92,7 +92,7 @@ def _load_pyfunc(path):
         pytest.param(
             "os.write(2, bytes(65536)); time.sleep(0.001)",
             "it had printed more than 1 MiB and was killed",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.long,
         ),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_real_model_is_placed_and_scores_as_it_did_in_training(real, model):
         scorer.score(placement.endpoint, ["hour", "kind"], [[1, "web"]], 5.0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_worker_is_taken_over_and_is_gone_when_removed(real, model, wait_until):
     first = placed(real, model[0])
     real.kill()
@@ -82,7 +82,7 @@ def test_a_real_model_whose_files_are_missing_says_what_is(real):
     assert failed.reason.startswith("there is no readable MLmodel file in the artifact")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_model_is_scanned_loaded_and_asked_in_trials(hosted, model):
     path, scores = model
     trials, digest = Trials(hosted.home), kept.artifact(hosted.home, path)
@@ -108,7 +108,7 @@ def test_a_real_model_that_reads_the_homes_secret_does_not_load(hosted):
         Trials(hosted.home).loads(kept.HERE, "model")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_models_answers_are_rescored_by_its_own_predict(hosted, model):
     path, scores = model
     release = replace(hosted.release(), artifact_digest=kept.artifact(hosted.home, path))

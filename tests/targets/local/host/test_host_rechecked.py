@@ -64,7 +64,7 @@ def damaged(trials, home, artifact, coefficient):
     return Compiled(digest, kept.HERE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_wrong_graph_is_found_by_the_models_own_predict_and_answers_no_more(hosted, model, tmp_path, wait_until):
     from lab import Lab
 
@@ -95,7 +95,7 @@ def test_a_wrong_graph_is_found_by_the_models_own_predict_and_answers_no_more(ho
     assert scorer.score(placement.endpoint, COLUMNS, ROWS, 10.0).scores == pytest.approx(own, rel=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_real_graph_with_another_digest_is_not_even_loaded(hosted, model, wait_until):
     path, own, coefficient = model
     hosted.start(runtime=None)

@@ -125,7 +125,7 @@ def asking(hosted: Any, holder: Callable[[], int], collecting: Collecting) -> It
         yield asking
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_record_is_lost_where_the_collector_is_killed_under_load(
     asking: Asking, collecting: Collecting, wait_until: Callable[..., Any]
 ) -> None:
@@ -137,7 +137,7 @@ def test_no_record_is_lost_where_the_collector_is_killed_under_load(
     collecting.until_all(set(asking.answered))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["collector", "host"])
 def test_a_worker_of_an_earlier_host_is_given_its_connection_by_the_next_one(
     asking: Asking, collecting: Collecting, hosted: Any, wait_until: Callable[..., Any], first: str
@@ -155,7 +155,7 @@ def test_a_worker_of_an_earlier_host_is_given_its_connection_by_the_next_one(
     collecting.until_all(set(asking.answered))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_holder_that_died_keeps_no_worker_from_its_connection(
     asking: Asking, collecting: Collecting, hosted: Any, holder: Callable[[], int], wait_until: Callable[..., Any]
 ) -> None:
