@@ -35,6 +35,7 @@ def row(case: str, server: str, rps: float, connections: int = 8, p99: float = 1
     return Row(case, server, server.upper(), connections, rps, **figures, spread=(rps * 0.9, rps * 1.1), repeats=3)
 
 
+@pytest.mark.long
 def test_the_control_plane_is_measured_with_what_it_is_made_of() -> None:
     found = Results()
     control.control(found, models=6, in_flight=2, count=4, looked_at=3, rollouts=8)

@@ -43,6 +43,7 @@ def client(directory: Path, build: str) -> None:
     program.chmod(0o755)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(GO is None, reason="there is no Go client")
 def test_a_program_is_built_once_with_its_version(small: Module) -> None:
     assert building.missing() == ["small"]
@@ -58,6 +59,7 @@ def test_a_program_is_built_once_with_its_version(small: Module) -> None:
     assert sorted(path.name for path in small.built.iterdir()) == ["small"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(GO is None, reason="there is no Go client")
 def test_what_does_not_compile_is_said_with_the_words_of_the_compiler(small: Module) -> None:
     (small.directory / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")

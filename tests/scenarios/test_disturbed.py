@@ -93,6 +93,7 @@ def test_the_time_in_which_serinus_was_stopped_is_no_time_of_the_canary(canary: 
     assert canary.phase is Phase.PROMOTED, canary.rollout.status
 
 
+@pytest.mark.long
 def test_the_patience_with_a_step_that_nobody_asks_ends_all_the_same(canary: Lab) -> None:
     plan = canary.rollout.plan
     assert plan is not None

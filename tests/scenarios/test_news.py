@@ -374,6 +374,7 @@ def end_of(lab: Lab) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_any_sequence_of_changes_ends_as_if_all_were_visited_at_every_tick(
     directory: Path, seed: int, monkeypatch: pytest.MonkeyPatch

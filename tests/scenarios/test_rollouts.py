@@ -197,6 +197,7 @@ def test_where_the_workers_of_the_champion_crash_as_well_the_canary_is_judged_by
 # --- held -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_canary_without_traffic_holds_and_is_never_promoted(lab: Lab) -> None:
     lab.live("6")
     lab.register("7")

@@ -16,6 +16,8 @@ from serinus.core.rollout import Kind, Phase
 from serinus.engine import Report
 from serinus.engine.reconcile.watching import WATCH, stored
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600.0
 
 

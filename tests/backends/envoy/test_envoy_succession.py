@@ -113,6 +113,7 @@ def successor(proxy: Proxy, pid: int) -> list[str]:
     return words
 
 
+@pytest.mark.long
 def test_one_after_another_takes_over_without_a_failed_request(
     served: Proxy, start: Callable[[Sequence[str]], subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

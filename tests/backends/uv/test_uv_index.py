@@ -30,6 +30,7 @@ def python(tmp_path: Path) -> Callable[[str], Choice]:
     return chosen
 
 
+@pytest.mark.long
 @pytest.mark.root  # whose home may hold the other Python, where an ordinary user here has none
 def test_scikit_learn_of_2022_logged_in_january_2023_gets_the_numpy_of_that_month(
     python: Callable[[str], Choice], tmp_path: Path

@@ -82,6 +82,7 @@ def ask(pod: RunningPod, times: int) -> None:
     caller.close()
 
 
+@pytest.mark.long
 def test_each_record_is_taken_once_while_collectors_and_workers_go(
     start: Callable[..., RunningPod], door: RemoteCollector
 ) -> None:

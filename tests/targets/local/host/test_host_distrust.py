@@ -103,6 +103,7 @@ def test_it_stays_so_with_the_next_host_and_when_it_is_placed_again(host, wait_u
     assert placed(host, release).way == "mlflow"
 
 
+@pytest.mark.long
 def test_a_host_that_died_after_the_mark_has_its_work_done_by_the_next_one(hosted, holder, wait_until):
     """Also where a caller keeps a connection to the worker that it left."""
     hosted.start()
