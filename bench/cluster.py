@@ -19,21 +19,21 @@ import statistics
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from bench import ROOT, SCRATCH, wrk
-from bench.cpu import spent_us
+from bench.cpu import spent_us, table
 from bench.data import request_rows
 from bench.fleets import with_requirements
 from bench.models import saved
 from bench.openloop import OpenLoop
-from bench.processes import free_port, freeze, thaw, usage
+from bench.processes import free_port, freeze, kind_of, thaw, usage
 from bench.product import Installation
 from bench.requests import split
 from bench.rollouts import asks_of, first_canary, rollback
@@ -164,12 +164,13 @@ def _beside(lab: Lab, cluster: Installation, machine: Installation) -> list[Line
         thaw(machine.pids())
         found["machine"].append(_turn(machine, machine.pids, lua))
         freeze(machine.pids())
-        print("  " + ", ".join(f"{name}: {turns[-1]}" for name, turns in found.items()), flush=True)
+        print("  " + ", ".join(f"{name}: {turns[-1]['all']:.0f} us" for name, turns in found.items()), flush=True)
     lua.unlink()
+    print(f"\n{table(found)}")
     ratio = statistics.median(
-        there["a_core"] / here["a_core"] for there, here in zip(found["cluster"], found["machine"], strict=True)
+        here["all"] / there["all"] for there, here in zip(found["cluster"], found["machine"], strict=True)
     )
-    there, here = (statistics.median(turn["a_core"] for turn in found[name]) for name in ("cluster", "machine"))
+    there, here = (1e6 / statistics.median(turn["all"] for turn in found[name]) for name in ("cluster", "machine"))
     with cluster.api() as api:
         pss = usage(lab.pids(f"serinus/release={cluster.champion(api, _MODEL)}")).pss_mb
     compared = f"{ratio:.0%} ({there:,.0f} : {here:,.0f})"
@@ -179,13 +180,19 @@ def _beside(lab: Lab, cluster: Installation, machine: Installation) -> list[Line
     ]
 
 
-def _turn(side: Installation, pids: Callable[[], Sequence[int]], lua: Path) -> dict[str, Any]:
-    """Of all of its processes, the collector's and the control plane's included, and those that begin meanwhile."""
+def _turn(side: Installation, pids: Callable[[], Sequence[int]], lua: Path) -> dict[str, float]:
+    """Microseconds of processor time a request by kind of process, and of `all` processes: the collector's and the
+    control plane's included, and those that begin meanwhile. `requests/s` beside."""
     wrk.run(side.port, lua, _CONNECTIONS, 1, side.host)
     before = {pid: spent_us(pid)[0] for pid in pids()}
     seen = wrk.run(side.port, lua, _CONNECTIONS, _SECONDS, side.host)
-    used = sum(spent_us(pid)[0] - before.get(pid, 0.0) for pid in pids())
-    return {"requests/s": round(seen.rps), "a_core": round(1e6 * seen.requests / used), "failed": seen.failed}
+    if seen.failed:
+        raise SystemExit(f"{seen.failed} of {seen.requests} requests failed at port {side.port}")
+    used: Counter[str] = Counter()
+    for pid in pids():
+        used[kind_of(pid) or "ended"] += spent_us(pid)[0] - before.get(pid, 0.0)
+    a_request = {kind: spent / seen.requests for kind, spent in used.items()}
+    return {**a_request, "all": sum(a_request.values()), "requests/s": seen.rps}
 
 
 def _write(lines: Sequence[Line]) -> None:
