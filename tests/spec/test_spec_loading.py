@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from serinus.core.errors import InvalidInput
-from serinus.spec import load
+from serinus.spec import load, loading
+from serinus.spec.document import Document, read
 
 
 def problems(text: str, *, model: str | None = None) -> list[str]:
@@ -186,3 +187,26 @@ def test_words_that_old_yaml_takes_for_booleans_and_times_stay_words() -> None:
     assert (spec.model, spec.gates.label, spec.gates.golden) == ("on", "yes", "12:30")
     assert spec.alerts.threshold == 0.001
     assert spec.watch.alerts is None
+
+
+@pytest.mark.parametrize(("more", "times"), [("", 1), ("# " + "a" * 20_000, 2)], ids=["short", "long"])
+def test_a_short_text_is_read_once_and_a_wrong_one_is_refused_each_time(
+    monkeypatch: pytest.MonkeyPatch, more: str, times: int
+) -> None:
+    texts: list[str] = []
+
+    def counted(text: str) -> Document:
+        texts.append(text)
+        return read(text)
+
+    monkeypatch.setattr(loading, "read", counted)
+    text = f"model: read-{times}-times\n{more}"
+    assert load(text) == load(text)
+    assert len(texts) == times
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="trafic"):
+            load(f"{text}\ntrafic: 3")
+    with pytest.raises(InvalidInput, match="expected 'other'"):
+        load(text, model="other")
+    with pytest.raises(InvalidInput, match=r"mine\.yaml"):
+        load(f"{text}\ntrafic: 3", source="mine.yaml")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,13 +24,23 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
 }
 
+_KEPT = 1024
+"""The number of texts whose deployments are kept. Reading one takes milliseconds, and the engine asks for the specs of
+all rollouts in flight at every tick."""
+_LONGEST_KEPT = 16_384
+"""Characters of a text whose deployment is kept, so that many long ones do not fill the memory."""
+
 
 def load(text: str, *, source: str = "<spec>", model: str | None = None) -> ModelDeployment:
-    """Returns the deployment that `text` describes.
+    """Returns the deployment that `text` describes. It may be shared with others who load the same text.
 
     `model` is used where the text has no `model:`, and must equal it where it has one. Raises InvalidInput, whose
     message has a line for each problem, in the order of the file.
     """
+    return (_kept if len(text) <= _LONGEST_KEPT else _loaded)(text, source, model)
+
+
+def _loaded(text: str, source: str, model: str | None) -> ModelDeployment:
     document = read(text)
     problems = list(document.problems)
     value = document.value
@@ -44,6 +55,9 @@ def load(text: str, *, source: str = "<spec>", model: str | None = None) -> Mode
         if spec and not problems:
             return spec
     raise InvalidInput("\n".join(problem.render(source) for problem in sorted(problems, key=lambda one: one.line)))
+
+
+_kept = lru_cache(maxsize=_KEPT)(_loaded)
 
 
 def _validated(value: Mapping[str, Any], document: Document) -> tuple[ModelDeployment | None, list[Problem]]:
