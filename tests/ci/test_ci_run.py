@@ -120,9 +120,7 @@ test-cluster-short:
 """
 
 
-def run_lab(
-    tmp_path: Path, status: int, cold: bool = True, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run_lab(tmp_path: Path, status: int, cold: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """All checks, where building the lab ends with `status`. `cold`: no cache has its programs. CI is not set unless
     `environment` has it."""
     (tmp_path / ".ci").mkdir()

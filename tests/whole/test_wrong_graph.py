@@ -162,7 +162,8 @@ def test_a_graph_that_was_wrong_from_the_start_is_noticed_and_answers_no_more(
 
     with Asking(serinus, frame, expected) as asking:
         wait_until(lambda: asking.wrong, 30, "a wrong answer")
-        noticed = wait_until(event, 120, "that it is noticed")
+        # The recheck has the lowest priority: on a busy machine it waits for its share.
+        noticed = wait_until(event, 400, "that it is noticed")
         wait_until(lambda: serinus.placement(release).way == "mlflow", 60, "that it goes the long way")
         began = time.time()
         wait_until(lambda: sum(at > began + 5 for at in asking.right_rare) > 20, 60, "right answers to rare rows")
