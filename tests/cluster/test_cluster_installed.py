@@ -5,32 +5,35 @@ PostgreSQL, the S3 server, MLflow and a package index run on this machine, at th
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import shutil
 import ssl
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import databases
 import httpx
-import mlflow_servers
-import object_stores
-import package_index
 import pytest
 import yaml
 from clusters import Cluster, eventually
+from installations import (
+    PREDICTIONS,
+    PYTHON,
+    Again,
+    Services,
+    base_image,
+    make_secrets,
+    namespace_of_releases,
+    node_address,
+    ran,
+    ready,
+    serinus_cli,
+    team,
+    uninstall,
+    values_of,
+)
 from mlflow import MlflowClient
-from volumes import volumes
-from waiting import free_port
 from whole_load import Load, wait_until
 from whole_models import trained
 from whole_serinus import Serinus
@@ -45,8 +48,6 @@ pytestmark = pytest.mark.timeout(1500)
 MODEL = "card"
 RATE = 60.0
 """Requests a second. The nodes of the lab have two processors for everything."""
-READY = 900.0
-"""Seconds until the pods are ready. The image of gateways is built before, where the registry does not have it."""
 FIRST_DEPLOYMENT = 600.0
 # The judge clears slow answers after about 10,000 requests where there are none, so the last step has most of the
 # traffic. The limits are wide, so that a busy machine is no bad model.
@@ -64,90 +65,18 @@ watch:
   missing: {{budget: 2%}}
   slow: {{ok: 3, bad: 10}}
 """
-PREDICTIONS = f"s3://{object_stores.BUCKET}/serinus/predictions"
-PYTHON = "/opt/python/bin/python3"
-
-
-# --- the commands of the guide ------------------------------------------------------------------------------
-
-
-def ran(*command: str | Path, **environment: str) -> str:
-    """What a command prints; it fails the test with what it reports."""
-    told = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, **environment})
-    assert told.returncode == 0, f"{' '.join(map(str, command))}: {told.stderr}"
-    return told.stdout.strip()
-
-
-def serinus_cli(*arguments: str | Path, **environment: str) -> str:
-    return ran(sys.executable, "-m", "serinus.cli", *arguments, **environment)
-
-
-def base_image(cluster: Cluster, name: str, *options: str) -> str:
-    plain = ["--plain"] if cluster.plain else []
-    reference = f"{cluster.registry}/serinus/{name}"
-    return ran(sys.executable, "-m", "serinus.targets.kubernetes.images", reference, *options, *plain)
-
-
-def certificate(directory: Path, subject: str, names: str) -> tuple[Path, Path]:
-    """Certificate and key, as the guide makes those of collectors."""
-    key, chain = directory / f"{subject}.key", directory / f"{subject}.crt"
-    ran(
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"),
-        *("-days", "3650", "-subj", f"/CN={subject}", "-addext", f"subjectAltName={names}"),
-        *("-keyout", key, "-out", chain),
-    )
-    return chain, key
-
-
-# --- what has to be there -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Services:
-    """What a team has: addresses as pods reach them."""
-
-    store: str
-    """The URL of a PostgreSQL database, with its password."""
-    bucket: object_stores.ObjectStore
-    mlflow: str
-    index: str
-    fleet: str
-    storage_class: str
 
 
 @pytest.fixture(scope="module")
 def services(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    if cluster.machine is None or cluster.git is None or not cluster.routed:
-        pytest.skip("the cluster needs Argo CD with a Git server that these tests may use, and reaches this machine")
-    machine = cluster.machine
-    with ExitStack() as ended:
-        server = ended.enter_context(databases.running(machine))
-        store = ended.enter_context(databases.new_database(server.address))
-        bucket = ended.enter_context(object_stores.running(tmp_path_factory.mktemp("object-store"), machine))
-        registry = mlflow_servers.running(machine, free_port(), tmp_path_factory.mktemp("mlflow"))
-        index = ended.enter_context(package_index.running(machine))
-        bare = cluster.git.directory / f"{namespace}.git"
-        ran("git", "init", "--quiet", "--bare", "--initial-branch=main", bare)
-        ended.callback(shutil.rmtree, bare)
-        yield Services(
-            store,
-            bucket,
-            ended.enter_context(registry),
-            index.url,
-            f"{cluster.git.url}/{bare.name}",
-            ended.enter_context(volumes(cluster, namespace, 2, "8Gi")),
-        )
+    with team(cluster, namespace, tmp_path_factory.mktemp("team")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def releases(cluster: Cluster, namespace: str, services: Services) -> Iterator[str]:
-    """The namespace of releases. At the end Argo CD makes nothing in it any more."""
-    name = f"{namespace}-fraud"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply("default", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    yield name
-    cluster.leave_argo_cd(namespace)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    with namespace_of_releases(cluster, namespace) as name:
+        yield name
 
 
 # --- the installation ---------------------------------------------------------------------------------------
@@ -179,73 +108,6 @@ class Installed:
     def warnings(self) -> Sequence[str]:
         found: Sequence[str] = self.serinus.api.get("/v1/status").raise_for_status().json()["warnings"]
         return found
-
-
-def values_of(cluster: Cluster, namespace: str, releases: str, services: Services) -> dict[str, Any]:
-    """As of the guide, with the addresses of this machine and with small requests."""
-    split = httpx.URL(services.store)
-    return {
-        "service": "NodePort",
-        "storage": {"size": "8Gi", "class": services.storage_class},
-        "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
-        "config": {
-            "hosts": [node_address(cluster)],
-            "disk": "4GiB",
-            "cluster": {
-                "namespace": releases,
-                "images": {
-                    "repository": f"{cluster.registry}/serinus",
-                    "base": base_image(cluster, "base"),
-                    "plain": list(cluster.plain),
-                },
-                "releases": {"replicas": {"least": 1, "most": 1}, "sizing": {"requested_share": 0.1}},
-                "gateways": {"cpu_request": "50m"},
-                "fleet": {"remote": services.fleet, "argo_cd": {"cluster": namespace}},
-            },
-            "mlflow": services.mlflow,
-            "predictions": PREDICTIONS,
-            "database": f"postgresql://{split.username}@{split.netloc.decode().rpartition('@')[2]}{split.path}",
-        },
-    }
-
-
-def node_address(cluster: Cluster) -> str:
-    [node] = cluster.get("nodes")["items"]
-    return next(str(one["address"]) for one in node["status"]["addresses"] if one["type"] == "InternalIP")
-
-
-def make_secrets(cluster: Cluster, namespace: str, services: Services, directory: Path) -> Path:
-    """Those of the guide. Returns the authority of the API's certificate."""
-
-    def make(kind: str, name: str, *content: str) -> None:
-        cluster.kubectl(f"--namespace={namespace}", "create", "secret", kind, f"serinus-{name}", *content)
-
-    make("generic", "identity", f"--from-literal=secret={secrets.token_hex(32)}")
-    make("generic", "store", f"--from-literal=url={services.store}")
-    chain, key = certificate(directory, "serinus-api", f"IP:{node_address(cluster)}")
-    make("tls", "api-tls", f"--cert={chain}", f"--key={key}")
-    variables = {
-        "PGPASSWORD": databases.PASSWORD,
-        "UV_DEFAULT_INDEX": services.index,
-        **{name: value for name, value in services.bucket.environment().items() if name.startswith("AWS_")},
-    }
-    make("generic", "variables", *(f"--from-literal={name}={value}" for name, value in variables.items()))
-    collectors, its_key = certificate(directory, "serinus-collector", "DNS:serinus-collector")
-    files = {"tls.crt": collectors, "tls.key": its_key, "ca.crt": collectors}
-    make("generic", "collectors-tls", *(f"--from-file={name}={file}" for name, file in files.items()))
-    return chain
-
-
-class Again(httpx.HTTPTransport):
-    """Asks again what only reads, while the pod that would answer is ending."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        for _ in range(30 if request.method == "GET" else 0):
-            try:
-                return super().handle_request(request)
-            except httpx.TransportError:
-                time.sleep(1)
-        return super().handle_request(request)
 
 
 @pytest.fixture(scope="module")
@@ -297,31 +159,6 @@ def installed(
             closing(DeltaPredictionLog(home, place=place_at(PREDICTIONS), database=services.store))
         )
         yield Installed(cluster, namespace, serinus, token, authority, seconds)
-
-
-def ready(cluster: Cluster, namespace: str) -> None:
-    wait = ("rollout", "status", "statefulset/serinus-control", f"--timeout={READY:.0f}s")
-    try:
-        cluster.kubectl(f"--namespace={namespace}", *wait, seconds=READY + 30)
-    except AssertionError as error:
-        told = cluster.kubectl(f"--namespace={namespace}", "describe", "pods", "--selector=serinus/role=control")
-        logs = [
-            cluster.kubectl(f"--namespace={namespace}", "logs", f"serinus-control-{n}", "--tail=60") for n in (0, 1)
-        ]
-        raise AssertionError("\n".join([str(error), told, *logs])) from error
-
-
-def uninstall(cluster: Cluster, namespace: str, values: Path) -> None:
-    """Removes what is of the whole cluster, and the control plane, which would make its ApplicationSet again. The rest
-    goes with the namespaces."""
-    cluster.kubectl(f"--namespace={namespace}", "delete", "statefulset", "serinus-control", "--ignore-not-found")
-    cluster.kubectl(f"--namespace={namespace}", "wait", "--for=delete", "pod", "--selector=serinus/role=control")
-    text = serinus_cli("--json", "install", values, "--namespace", namespace, "--dry-run")
-    of_the_cluster = [one for one in json.loads(text) if "namespace" not in one["metadata"]]
-    names = [(one["kind"], one["metadata"]["name"]) for one in of_the_cluster]
-    policies = ("validatingadmissionpolicybinding", "validatingadmissionpolicy")
-    for kind, name in (*names, *((kind, f"serinus-gateway-reports.{namespace}") for kind in policies)):
-        cluster.kubectl("delete", kind, name, "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,11 @@ class ObjectStore:
         }
 
     @property
+    def behind_the_door(self) -> str:
+        """The URL of the server itself, for clients that upload in chunks, which the door does not pass on."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def root(self) -> Path:
         """The directory with the objects of the bucket, as files."""
         return self._files / BUCKET

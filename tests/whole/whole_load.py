@@ -44,10 +44,14 @@ class Seen(NamedTuple):
 class Load:
     """`with Load(url, "card", rate=500) as load: ...`; at the end what is under way is waited for.
 
-    `retries`: a request without any answer is sent once more, on another connection, as many clients do.
+    `retries`: a request without any answer is sent once more, on another connection, as many clients do. `api_key`: of
+    the caller, where one is needed.
     """
 
-    def __init__(self, url: str, model: str, rate: float, entities: int = 400, *, retries: bool = False) -> None:
+    def __init__(
+        self, url: str, model: str, rate: float, entities: int = 400, *, retries: bool = False, api_key: str = ""
+    ) -> None:
+        self._key = f"x-api-key: {api_key}\r\n" if api_key else ""
         self._where = urlsplit(url)
         self._path = f"/v2/models/{model}/infer"
         self.rate, self._entities, self._retries = rate, entities, retries
@@ -140,7 +144,8 @@ class Load:
         body = f'{{"inputs":[{amount},{hour}]}}'
         return (
             f"POST {self._path} HTTP/1.1\r\nhost: {self._where.netloc}\r\ncontent-type: application/json\r\n"
-            f"x-request-id: {id_}\r\nx-entity-id: {self._entity(id_)}\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+            f"x-request-id: {id_}\r\nx-entity-id: {self._entity(id_)}\r\ncontent-length: {len(body)}\r\n{self._key}"
+            f"\r\n{body}"
         ).encode()
 
     def _entity(self, id_: str) -> str:
