@@ -1,4 +1,4 @@
-"""`python -m clusterlab packages|build|built|up|down|status`: 0 done, 1 failed, missing or not running, 2 wrong usage."""
+"""`python -m clusterlab packages|build|built|up|down|status`: 0 done, 1 failed, missing or not up, 2 wrong usage."""
 
 from __future__ import annotations
 
