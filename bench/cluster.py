@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import uuid
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,7 +188,7 @@ def _turn(side: Installation, pids: Callable[[], Sequence[int]], lua: Path) -> d
     seen = wrk.run(side.port, lua, _CONNECTIONS, _SECONDS, side.host)
     if seen.failed:
         raise SystemExit(f"{seen.failed} of {seen.requests} requests failed at port {side.port}")
-    used: Counter[str] = Counter()
+    used: defaultdict[str, float] = defaultdict(float)
     for pid in pids():
         used[kind_of(pid) or "ended"] += spent_us(pid)[0] - before.get(pid, 0.0)
     a_request = {kind: spent / seen.requests for kind, spent in used.items()}
