@@ -203,6 +203,18 @@ def ready(cluster: Cluster, namespace: str) -> None:
         raise AssertionError("\n".join([str(error), told, *logs])) from error
 
 
+def leader_of(cluster: Cluster, namespace: str) -> str:
+    """The pod that decides; empty: none."""
+    spec = cluster.get("lease", "serinus-control", f"--namespace={namespace}")["spec"]
+    return str(spec.get("holderIdentity") or "").partition(".")[0]
+
+
+def api_of(cluster: Cluster, namespace: str) -> str:
+    """The URL of the API and the page, by the port of the node."""
+    [port] = cluster.get("service", "serinus", f"--namespace={namespace}")["spec"]["ports"]
+    return f"https://{node_address(cluster)}:{port['nodePort']}"
+
+
 def uninstall(cluster: Cluster, namespace: str, values: Path) -> None:
     """Removes what is of the whole cluster, and the control plane, which would make its ApplicationSet again. The rest
     goes with the namespaces."""

@@ -22,10 +22,11 @@ from installations import (
     PYTHON,
     Again,
     Services,
+    api_of,
     base_image,
+    leader_of,
     make_secrets,
     namespace_of_releases,
-    node_address,
     ran,
     ready,
     serinus_cli,
@@ -99,8 +100,7 @@ class Installed:
 
     def leader(self) -> str:
         """The pod that decides."""
-        spec = self.cluster.get("lease", "serinus-control", f"--namespace={self.namespace}")["spec"]
-        return str(spec.get("holderIdentity") or "").partition(".")[0]
+        return leader_of(self.cluster, self.namespace)
 
     def kubectl(self, *arguments: str, seconds: float = 120) -> str:
         return self.cluster.kubectl(f"--namespace={self.namespace}", *arguments, seconds=seconds)
@@ -131,8 +131,7 @@ def installed(
         print(f"\nfrom `serinus install` until both pods were ready: {seconds:.0f} s")
         create = (PYTHON, "-m", "serinus.cli", "token", "create", "anna", "--access", "admin", "--owner", "anna@bank")
         token = cluster.kubectl(f"--namespace={namespace}", "exec", "serinus-control-0", "--", *create).strip()
-        [port] = cluster.get("service", "serinus", f"--namespace={namespace}")["spec"]["ports"]
-        address = f"https://{node_address(cluster)}:{port['nodePort']}"
+        address = api_of(cluster, namespace)
         api = ended.enter_context(
             httpx.Client(
                 base_url=address,

@@ -26,11 +26,12 @@ from clusters import Cluster, eventually
 from installations import (
     PREDICTIONS,
     Services,
+    api_of,
     base_image,
+    leader_of,
     made,
     make_secrets,
     namespace_of_releases,
-    node_address,
     ran,
     ready,
     serinus_cli,
@@ -325,15 +326,13 @@ def test_a_home_comes_to_the_cluster_with_all_that_it_knows_and_a_caller_who_not
         move.ended.callback(uninstall, cluster, move.namespace, draft)
         serinus_cli("install", draft, "--namespace", move.namespace, KUBECONFIG=str(cluster.kubeconfig))
         ready(cluster, move.namespace)
-        [listening] = cluster.get("service", "serinus", f"--namespace={move.namespace}")["spec"]["ports"]
-        server = ("--server", f"https://{node_address(cluster)}:{listening['nodePort']}", "--ca", str(authority))
+        server = ("--server", api_of(cluster, move.namespace), "--ca", str(authority))
 
         def there(*arguments: str | Path) -> str:
             return serinus_cli(*arguments, *server, SERINUS_TOKEN=move.token)
 
         def leader() -> str:
-            spec = cluster.get("lease", "serinus-control", f"--namespace={move.namespace}")["spec"]
-            return str(spec.get("holderIdentity") or "").partition(".")[0]
+            return leader_of(cluster, move.namespace)
 
         status = eventually("the status of the installation", lambda: json.loads(there("status", "--json")))
         [one] = [one for one in status["models"] if one["model"] == MODEL]

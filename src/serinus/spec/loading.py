@@ -37,7 +37,7 @@ def load(text: str, *, source: str = "<spec>", model: str | None = None) -> Mode
     `model` is used where the text has no `model:`, and must equal it where it has one. Raises InvalidInput, whose
     message has a line for each problem, in the order of the file.
     """
-    return (_kept if len(text) <= _LONGEST_KEPT else _loaded)(text, source, model)
+    return (_loaded_once if len(text) <= _LONGEST_KEPT else _loaded)(text, source, model)
 
 
 def _loaded(text: str, source: str, model: str | None) -> ModelDeployment:
@@ -57,7 +57,7 @@ def _loaded(text: str, source: str, model: str | None) -> ModelDeployment:
     raise InvalidInput("\n".join(problem.render(source) for problem in sorted(problems, key=lambda one: one.line)))
 
 
-_kept = lru_cache(maxsize=_KEPT)(_loaded)
+_loaded_once = lru_cache(maxsize=_KEPT)(_loaded)
 
 
 def _validated(value: Mapping[str, Any], document: Document) -> tuple[ModelDeployment | None, list[Problem]]:
