@@ -82,7 +82,8 @@ def running(directory: Path, port: int) -> Iterator[Server]:
     """On a home at `directory`. Stopped at the end, if it still runs."""
     home = Home(directory)
     environment = os.environ | server.environment()
-    home.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for needed in (directory, home.sockets):  # the sockets of a home with a long path are elsewhere
+        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.mlflow_password.write_text(PASSWORD)
     with (directory / "server.log").open("ab") as log:
         process = subprocess.Popen(server.command(home, port), env=environment, stdout=log, stderr=log)
