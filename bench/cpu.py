@@ -5,7 +5,8 @@
 
 On a machine that is used by others too, requests a second say little, as whoever else computes takes them away. The
 time that each process was on a processor says more. All run by turns, every one but that under test frozen; medians,
-and the least. Another checkout needs an environment of its own, in `.venv`. This checkout's models are copied to it.
+and the least. The recheck, which would run in some turns and not in others, is off. Another checkout needs an
+environment of its own, in `.venv`. This checkout's models are copied to it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from bench import ROOT, SCRATCH, wrk
 from bench.data import request_rows
 from bench.models import MODELS, saved
 from bench.processes import descendants, freeze, kind_of, thaw
-from bench.product import Installation, Serinus
+from bench.product import COMMAND, Installation, Serinus
 
 _CONNECTIONS = 8
 _LEAST = 0.05
 """Microseconds a request below which a process is left out."""
 _ENDED = "ended"
-"""Processes that are gone when the turn is over: those of the recheck, and of the roll-up."""
+"""Processes that are gone when the turn is over: those of the roll-up."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def serving(name: str, checkout: Path, kinds: Sequence[str]) -> Iterator[Side]:
 
 
 def _serve(kinds: Sequence[str]) -> None:
-    with Installation("cpu") as installation:
+    known = subprocess.run([COMMAND, "up", "--help"], capture_output=True, text=True, check=True).stdout
+    with Installation("cpu", up=("--recheck", "off") if "--recheck" in known else ()) as installation:
         lua = {}
         for kind in kinds:
             server = Serinus(installation, "Serinus", f"bench-{kind}", kind, workers=1)

@@ -104,16 +104,17 @@ def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def descendants(roots: Iterable[int]) -> list[int]:
-    """`roots` and all that descend from them."""
+    """`roots` and all that descend from them, each once, though one of `roots` may descend from another."""
     children: dict[int, list[int]] = {}
     for pid, parent in _parents().items():
         children.setdefault(parent, []).append(pid)
-    found, todo = [], list(roots)
+    found, todo = set(), list(roots)
     while todo:
         pid = todo.pop()
-        found.append(pid)
-        todo += children.get(pid, [])
-    return found
+        if pid not in found:
+            found.add(pid)
+            todo += children.get(pid, [])
+    return sorted(found)
 
 
 def _parents() -> dict[int, int]:

@@ -10,9 +10,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Select, Table, Update, bindparam, delete, func, insert, select, update
 
 from serinus.core.errors import Refused
 from serinus.core.evidence import WINDOW_SECONDS
@@ -250,11 +251,20 @@ def _mark(pair: tuple[int, int]) -> dict[str, int]:
 
 def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Inserts or updates the row."""
-    where = [table.c[name] == value for name, value in key.items()]
-    if connection.execute(select(*table.primary_key.columns).where(*where)).one_or_none() is None:
-        connection.execute(insert(table).values({**key, **values}))
+    known, change = _row_statements(table, tuple(key), tuple(values))
+    bound = {f"key_{name}": value for name, value in key.items()}
+    if connection.execute(known, bound).one_or_none() is None:
+        connection.execute(insert(table), {**key, **values})
     elif values:
-        connection.execute(update(table).where(*where).values(values))
+        connection.execute(change, {**bound, **values})
+
+
+@cache
+def _row_statements(table: Table, key: tuple[str, ...], values: tuple[str, ...]) -> tuple[Select[Any], Update]:
+    """Returns what finds a row, and what sets `values` of it."""
+    where = [table.c[name] == bindparam(f"key_{name}") for name in key]
+    change = update(table).where(*where).values({name: bindparam(name) for name in values})
+    return select(*table.primary_key.columns).where(*where), change
 
 
 def _follow(connection: Connection, model: str, release: str, streak: Streak) -> None:
@@ -271,18 +281,26 @@ def _add(connection: Connection, table: Table, deltas: Mapping[tuple[Any, ...], 
     """Adds to `value` under each primary key, by one statement for new keys and one for the others."""
     if not deltas:
         return
+    known, new_value, added = _value_statements(table)
+    there = {tuple(row) for row in connection.execute(known, {"firsts": list({key[0] for key in deltas})})}
+    names = [f"key_{column.name}" for column in table.primary_key.columns]
+    rows = [(key, dict(zip(names, key, strict=True)) | {"delta": delta}) for key, delta in deltas.items()]
+    for statement, wanted in ((new_value, False), (added, True)):
+        if chosen := [row for key, row in rows if (key in there) == wanted]:
+            connection.execute(statement, chosen)
+
+
+@cache
+def _value_statements(table: Table) -> tuple[Select[Any], Insert, Update]:
+    """Returns what finds the primary keys that begin with one of `firsts`, and what stores a value and adds to one.
+
+    They are built once, because building takes longer than executing them.
+    """
     columns = list(table.primary_key.columns)
-    known = select(*columns).where(columns[0].in_({key[0] for key in deltas}))
-    there = {tuple(row) for row in connection.execute(known)}
-    rows = [
-        (key, {f"key_{column.name}": part for column, part in zip(columns, key, strict=True)} | {"delta": delta})
-        for key, delta in deltas.items()
-    ]
-    new = [row for key, row in rows if key not in there]
-    old = [row for key, row in rows if key in there]
     parts: dict[str, Any] = {column.name: bindparam(f"key_{column.name}") for column in columns}
-    if new:
-        connection.execute(insert(table).values(**parts, value=bindparam("delta")), new)
-    if old:
-        same = [table.c[name] == part for name, part in parts.items()]
-        connection.execute(update(table).where(*same).values(value=table.c.value + bindparam("delta")), old)
+    same = [table.c[name] == part for name, part in parts.items()]
+    return (
+        select(*columns).where(columns[0].in_(bindparam("firsts", expanding=True))),
+        insert(table).values(**parts, value=bindparam("delta")),
+        update(table).where(*same).values(value=table.c.value + bindparam("delta")),
+    )
