@@ -99,19 +99,76 @@ def test_what_is_pushed_over_a_published_state_is_seen_and_where_git_packs_its_b
     assert fleet.changes(after) == (after, ())
 
 
+def runs_of_git(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Git's commands, as they are run from now on."""
+    runs, run = list[str](), Git.run
+
+    def noted(git: Git, *arguments: str, given: bytes = b"") -> bytes:
+        runs.append(arguments[0])
+        return run(git, *arguments, given=given)
+
+    monkeypatch.setattr(Git, "run", noted)
+    return runs
+
+
+def test_a_rollback_waits_for_one_run_of_git_which_is_its_own_commit(
+    fleet: GitFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the spec, and whether somebody else has changed something since."""
+    fleet.write("card-fraud", "model: card-fraud\n", who="anna", why="")
+    fleet.publish("card-fraud", {"version": "1"}, who="anna", why="")
+    (position, _), (seen, _) = fleet.changes(None), fleet.merged(None)
+    assert fleet.read("card-fraud") == "model: card-fraud\n"
+    runs = runs_of_git(monkeypatch)
+    for version in ("2", "1", "2"):
+        assert fleet.read("card-fraud") == "model: card-fraud\n"
+        head = fleet.publish("card-fraud", {"version": version}, who="anna", why="")
+        assert fleet.changes(position) == (head, {"card-fraud"})
+        assert fleet.merged(seen) == (head, ())
+        position = seen = head
+    assert runs == ["fast-import"] * 3
+
+
+def test_what_others_commit_between_own_commits_is_seen(fleet: GitFleet, path: Path, tmp_path: Path) -> None:
+    first = fleet.publish("card-fraud", {"version": "1"}, who="anna", why="")
+    clone = tmp_path / "clone"
+    git(path, "clone", "--quiet", str(path), str(clone))
+    (clone / "models" / "card-fraud").mkdir(parents=True)
+    (clone / "models" / "card-fraud" / "model.yaml").write_text("model: card-fraud\n")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message=By hand")
+    git(clone, "push", "--quiet")
+    head = fleet.publish("other", {"version": "1"}, who="anna", why="")
+    assert fleet.changes(first) == (head, {"other"})
+    assert [one.model for one in fleet.merged(first)[1]] == ["card-fraud"]
+    assert fleet.read("card-fraud") == "model: card-fraud\n"
+
+
+def test_what_is_in_the_place_of_a_spec_and_cannot_be_read_is_refused(
+    fleet: GitFleet, path: Path, tmp_path: Path
+) -> None:
+    fleet.publish("card-fraud", {"version": "1"}, who="anna", why="")
+    clone = tmp_path / "clone"
+    git(path, "clone", "--quiet", str(path), str(clone))
+    (clone / "models" / "card-fraud" / "model.yaml").mkdir(parents=True)
+    (clone / "models" / "card-fraud" / "model.yaml" / "x").write_text("")
+    (clone / "models" / "large").mkdir()
+    (clone / "models" / "large" / "model.yaml").write_text("#" * (4 << 20) + "\n")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message=By hand")
+    git(clone, "push", "--quiet")
+    for model in ("card-fraud", "large"):
+        with pytest.raises(Refused, match="is not a file of at most 4 MiB"):
+            fleet.read(model)
+
+
 def test_what_is_there_already_is_published_with_one_run_of_git_for_all_models(
     fleet: GitFleet, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = [f"model-{number}" for number in range(20)]
     for number, model in enumerate(models):
         fleet.publish(model, {"version": str(number)}, who="anna", why="")
-    other, runs, run = GitFleet(path), list[str](), Git.run
-
-    def counted(git: Git, *arguments: str, given: bytes = b"") -> bytes:
-        runs.append(arguments[0])
-        return run(git, *arguments, given=given)
-
-    monkeypatch.setattr(Git, "run", counted)
+    other, runs = GitFleet(path), runs_of_git(monkeypatch)
     head = git(path, "rev-parse", "main")
     published = {other.publish(model, {"version": str(n)}, who="anna", why="") for n, model in enumerate(models)}
     assert (published, runs) == ({head}, ["ls-tree"])

@@ -109,16 +109,18 @@ class GitFleet:
             return head, ()
         if not since or not head:
             return head, None
-        try:
-            out = self.repository.ask("diff-tree", "-r", "-z", "--name-only", since, head, "--", "live")
-        except Unavailable:  # `since` no longer exists, because the history was rewritten.
-            return head, None
-        paths = out.decode(errors="replace").split("\0")
-        return head, {path.removeprefix("live/").removesuffix(".yaml") for path in paths if path}
+        paths = self.repository.made_between(since, head)
+        if paths is None:
+            try:
+                out = self.repository.ask("diff-tree", "-r", "-z", "--name-only", since, head, "--", "live")
+            except Unavailable:  # `since` no longer exists, because the history was rewritten.
+                return head, None
+            paths = out.decode(errors="replace").split("\0")
+        return head, {path.removeprefix("live/").removesuffix(".yaml") for path in paths if path.startswith("live/")}
 
     def merged(self, since: str | None) -> tuple[str, Sequence[Merged]]:
         head = self._position()
-        if since is None or since == head:
+        if since is None or since == head or (since and self.repository.made_between(since, head) is not None):
             return head, ()
         if since and not self.repository.contains(since, head):
             # Another control plane may have read more. Otherwise the history was rewritten.

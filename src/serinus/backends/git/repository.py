@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,10 @@ COMMITTER = "Serinus <serinus@serinus.local>"
 
 LONGEST = 4 << 20
 """The largest file that is read, in bytes."""
+_LONGEST_KEPT, _MOST_KEPT = 64 << 10, 1000
+"""The largest file, in bytes, and the number of files that are kept in memory."""
+_MOST_MADE = 10_000
+"""The number of own commits that are remembered."""
 STALE_SECONDS = 2.0
 """The age from which on a lock file of Git is a leftover of a killed process, while this process holds the repository's
 own lock. Git holds its locks for milliseconds."""
@@ -58,6 +62,10 @@ class Repository:
         self._listed: tuple[str, Mapping[str, str]] = ("", {})
         """A commit, and the blobs in it by their paths, with which something that is published again is compared
         without starting Git."""
+        self._texts: dict[str, str] = {}
+        """Contents of blobs by their ids, which never change."""
+        self._made: dict[str, tuple[str, frozenset[str]]] = {}
+        """Commits of this object by their ids, each with its parent and the paths that it has changed."""
         self._fetched = float("-inf")
         self._away: tuple[float, Away] | None = None
         self.trouble: SerinusError | None = None
@@ -67,14 +75,40 @@ class Repository:
     # --- reading ------------------------------------------------------------------------------------------
 
     def show(self, path: str) -> str | None:
-        """Returns the text of a file. None: there is none. Raises Refused where it is too large, and Unavailable."""
-        listed = [] if self.head() is None else self.ask("ls-tree", "--long", BRANCH, "--", path).split(maxsplit=4)
-        if not listed:
+        """Returns the text of a file. None: there is none. Raises Refused where it is too large or is no file, and
+        Unavailable.
+
+        It starts no process where the file was read before and is as it was.
+        """
+        blobs = self.blobs(self.tip())
+        blob = blobs.get(path)
+        if blob is None:
+            if any(other.startswith(f"{path}/") for other in blobs):
+                raise no_file(path, self.path)
             return None
-        size = listed[3]  # The fields are mode, type, name, size and path.
-        if not size.isdigit() or int(size) > LONGEST:
-            raise no_file(path, self.path)
-        return self.ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
+        text = self._texts.get(blob)
+        if text is None:
+            size = int(self.ask("cat-file", "-s", blob))
+            if size > LONGEST:
+                raise no_file(path, self.path)
+            text = self.ask("cat-file", "blob", blob).decode(errors="replace")
+            if size <= _LONGEST_KEPT:
+                if len(self._texts) >= _MOST_KEPT:
+                    self._texts.clear()
+                self._texts[blob] = text
+        return text
+
+    def made_between(self, since: str, head: str) -> Collection[str] | None:
+        """Returns the paths that were changed between two commits, where all commits between them are of this object.
+        None: others may have committed, too. No process is started."""
+        paths: set[str] = set()
+        while head != since:
+            made = self._made.get(head)
+            if made is None:
+                return None
+            head, changed = made
+            paths |= changed
+        return paths
 
     def has(self, path: str) -> bool:
         """Whether there is such a file."""
@@ -150,14 +184,14 @@ class Repository:
             if not changes:
                 return head
             try:
-                self._import(BRANCH, head, changes, _message(summary, why), who)
+                made = self._import(BRANCH, head, changes, _message(summary, why), who)
             except GitFailed as failure:
                 # There was a push in between, or a killed process has left its lock. Another attempt may help.
                 self._remove_stale_locks()
                 if attempt == _ATTEMPTS:
                     raise explain(failure, self.path) from failure
             else:
-                return self._committed(head, changes)
+                return self._committed(head, made, changes)
         raise AssertionError("every attempt returns or raises")
 
     def _commit_there(self, remote: Remote, edit: Edit, summary: str, who: str, why: str) -> str:
@@ -171,14 +205,13 @@ class Repository:
             if not changes:
                 return head
             try:
-                self._import(_NEXT, head, changes, _message(summary, why), who, "--force")
+                made = self._import(_NEXT, head, changes, _message(summary, why), who, "--force")
             except GitFailed as failure:
                 self._remove_stale_locks()
                 raise explain(failure, self.path) from failure
-            made = self._resolved(_NEXT) or ""
             if self._pushed(remote, made):
                 self._move(made)
-                return made
+                return self._committed(head, made, changes)
             self._fetch(remote)
         raise Unavailable(f"Others push to '{remote.branch}' all the time: no commit of Serinus came in between.")
 
@@ -211,15 +244,18 @@ class Repository:
 
     def _import(
         self, ref: str, head: str, changes: Mapping[str, str | None], message: str, who: str, *options: str
-    ) -> None:
+    ) -> str:
+        """Returns the id of the commit, whose parent is `head`."""
         stream = _fast_import(ref, changes, message, who, head or None)
-        self._git.run("fast-import", "--quiet", "--date-format=now", *options, given=stream)
+        return self._git.run("fast-import", "--quiet", "--date-format=now", *options, given=stream).decode().strip()
 
-    def _committed(self, before: str, changes: Mapping[str, str | None]) -> str:
-        """Returns the commit that was just made on top of `before`."""
+    def _committed(self, before: str, made: str, changes: Mapping[str, str | None]) -> str:
+        """Notes what a commit on top of `before` has changed. Returns the newest commit."""
+        if len(self._made) >= _MOST_MADE:
+            self._made.clear()
+        self._made[made] = before, frozenset(changes)
         head = self.tip()
-        ours = bool(before) and self.ask("rev-parse", f"{head}^").decode().strip() == before
-        if ours:  # There was no push in between.
+        if before and head == made:  # There was no push in between.
             blobs = dict(self.blobs(before))
             for path, text in changes.items():
                 blobs.pop(path, None)
@@ -337,10 +373,11 @@ def no_file(path: str, where: Path) -> Refused:
 
 
 def _fast_import(ref: str, changes: Mapping[str, str | None], message: str, who: str, head: str | None) -> bytes:
-    """Returns a commit on top of `head` that makes the changes, in the format of git-fast-import(1)."""
+    """Returns a commit on top of `head` that makes the changes, in the format of git-fast-import(1), which prints its
+    id."""
     words = message.encode()
     parts = [
-        f"commit {ref}\nauthor {_author(who)} now\ncommitter {COMMITTER} now\ndata {len(words)}\n".encode(),
+        f"commit {ref}\nmark :1\nauthor {_author(who)} now\ncommitter {COMMITTER} now\ndata {len(words)}\n".encode(),
         words,
         f"\nfrom {head}\n".encode() if head else b"\n",
     ]
@@ -350,7 +387,7 @@ def _fast_import(ref: str, changes: Mapping[str, str | None], message: str, who:
         else:
             body = text.encode()
             parts += [f'M 100644 inline "{path}"\ndata {len(body)}\n'.encode(), body, b"\n"]
-    return b"".join(parts)
+    return b"".join([*parts, b"\nget-mark :1\n"])
 
 
 def blob_id(text: str, like: str) -> str:
