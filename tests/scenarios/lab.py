@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -747,6 +749,18 @@ class Lab:
             take_merged=self.desk.take_merged,
         )
         self.rechecker = Rechecker(world or self.world, self.rescorer)
+
+    def copied(self, directory: Path) -> Lab:
+        """This lab as it is now, with a store of its own and a new engine. Neither reaches the other one."""
+        shutil.copytree(self.directory, directory)
+        store = SqlStore(f"sqlite:///{directory / 'store.db'}")
+        replaced = {id(self.directory): directory, id(self.store): store}
+        of_a_process = ("desk", "engine", "rechecker")
+        kept = {name: value for name, value in vars(self).items() if name not in of_a_process}
+        other = object.__new__(Lab)
+        vars(other).update(deepcopy(kept, replaced))
+        other.restart()
+        return other
 
     def register(self, version: str, **behaviour: Any) -> None:
         self.registry.register(version, Behaviour(**behaviour))

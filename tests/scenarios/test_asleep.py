@@ -65,8 +65,7 @@ def decided(lab: Lab, leader: Leader) -> World:
     return replace(world, target=Fenced(lab.world.target, lab, leader), router=Fenced(lab.world.router, lab, leader))
 
 
-def asleep_at(directory: Path, story: Callable[[Lab], None], at: int) -> tuple[Lab, Sleeper]:
-    lab = prepared(directory)
+def asleep_at(lab: Lab, story: Callable[[Lab], None], at: int) -> tuple[Lab, Sleeper]:
     first, second = Leader(1), Leader(2)
 
     def take_over() -> None:
@@ -99,13 +98,13 @@ def decisions(lab: Lab) -> list[str]:
 def test_asleep_before_every_act_the_first_one_stores_nothing_more_and_stops(
     directory: Path, story: Callable[[Lab], None], live: str, phase: Phase
 ) -> None:
-    undisturbed, whole = asleep_at(directory / "whole", story, at=0)
+    before = prepared(directory / "before")
+    undisturbed, whole = asleep_at(before.copied(directory / "whole"), story, at=0)
     assert whole.seen > 10
     refused = 0
     for at in range(1, whole.seen + 1):
         here = directory / str(at)
-        here.mkdir()
-        lab, sleeper = asleep_at(here, story, at)
+        lab, sleeper = asleep_at(before.copied(here), story, at)
         when = f"asleep before act {at}, {sleeper.calls[at - 1]}"
         assert sleeper.woken, when
         refused += len(sleeper.refused) > 0

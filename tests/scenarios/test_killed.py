@@ -60,9 +60,8 @@ def prepared(directory: Path) -> Lab:
     return lab
 
 
-def killed_at(directory: Path, story: Story, counter: Counter) -> Lab:
+def killed_at(lab: Lab, story: Story, counter: Counter) -> Lab:
     """The story, its process killed once, and everything after that by new processes."""
-    lab = prepared(directory)
     lab.restart(breaking(lab.world, counter))
     try:
         story(lab)
@@ -76,10 +75,19 @@ def killed_at(directory: Path, story: Story, counter: Counter) -> Lab:
     return lab
 
 
-def acts_of(directory: Path, story: Story) -> int:
+def acts_of(lab: Lab, story: Story) -> int:
     counter = Counter(at=0, after=False)
-    killed_at(directory, story, counter)
+    killed_at(lab, story, counter)
     return counter.seen
+
+
+def test_what_happens_in_a_copied_lab_does_not_reach_the_one_that_was_copied(directory: Path) -> None:
+    before = prepared(directory / "before")
+    copy = before.copied(directory / "copy")
+    promotion(copy)
+    copy.everything_agrees_on("7")
+    before.everything_agrees_on("6")
+    assert (copy.clock.time > before.clock.time, before.store.in_flight(), before.rollout.version) == (True, [], "6")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -92,13 +100,13 @@ def acts_of(directory: Path, story: Story) -> int:
 def test_killed_at_every_act_the_rollout_goes_on_in_the_same_direction(
     directory: Path, story: Story, live: str, phase: Phase, after: bool
 ) -> None:
-    acts = acts_of(directory / "whole", story)
+    before = prepared(directory / "before")
+    acts = acts_of(before.copied(directory / "whole"), story)
     assert acts > 10
     for at in range(1, acts + 1):
         counter = Counter(at, after)
         here = directory / str(at)
-        here.mkdir()
-        lab = killed_at(here, story, counter)
+        lab = killed_at(before.copied(here), story, counter)
         when = f"killed {'after' if after else 'before'} act {at}, {counter.calls[-1:]}"
         assert lab.phase is phase, f"{when}: {lab.rollout.status}"
         lab.everything_agrees_on(live)
@@ -118,11 +126,11 @@ def test_killed_while_it_carries_out_a_merge_it_carries_it_out_once(directory: P
     spec = QUICK + "serving: {timeout: 80ms}\n"
     carla = Actor("Carla", Access.DEPLOY, "git", "carla@example.org")
     merged = Merged(MODEL, MergedFile.SPEC, f"models/{MODEL}/model.yaml", spec, "1" * 40, "Shorter", carla)
+    before = prepared(directory / "before")
     for at in range(1, 12):
         counter = Counter(at, after)
         here = directory / str(at)
-        here.mkdir()
-        lab = prepared(here)
+        lab = before.copied(here)
         lab.restart(breaking(lab.world, counter))
         lab.fleet.merge(merged)
         with pytest.raises(Killed):

@@ -281,10 +281,8 @@ def test_counts_that_are_not_known_decide_nothing(lab: Lab) -> None:
     assert any("the watch after promotion" in line for lines in lab.engine.trouble.values() for line in lines)
 
 
-def degraded(directory: Path, counter: Counter) -> Lab:
-    """fraud@2 fails after its promotion, and its process is killed where `counter` says."""
-    lab = Lab(directory)
-    promoted(lab)
+def degraded(lab: Lab, counter: Counter) -> Lab:
+    """The champion fails after its promotion, and the process is killed where `counter` says."""
     lab.restart(breaking(lab.world, counter))
     lab.behaviours["2"].errors = 0.1
     with suppress(Killed):
@@ -298,12 +296,14 @@ def degraded(directory: Path, counter: Counter) -> Lab:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.long
 def test_killed_at_any_act_of_the_rollback_it_goes_back_once(directory: Path, after: bool) -> None:
+    before = Lab(directory / "before")
+    promoted(before)
     whole = Counter(at=0, after=False)
-    degraded(directory / "whole", whole)
+    degraded(before.copied(directory / "whole"), whole)
     audited = whole.calls.index("audit") + 1
     for at in range(audited - 1, audited + 6):  # the decision is stored, told to the audit, and begun
         counter = Counter(at, after)
-        lab = degraded(directory / str(at), counter)
+        lab = degraded(before.copied(directory / str(at)), counter)
         when = f"killed {'after' if after else 'before'} act {at}, {counter.calls[-1:]}"
         assert counter.seen == at, when
         lab.everything_agrees_on("1")

@@ -204,12 +204,14 @@ def test_a_worker_is_known_by_how_it_has_grown_until_its_turn_to_be_measured_com
         assert worker.weighed == 0.0
         found = size_of(worker, None, 7.0, thorough=True)
         assert found is not None
-        assert (found.own, worker.weighed) == (known(child.pid).memory.own, 7.0)
-        # Its share of what other processes map as well changes with them.
+        assert worker.weighed == 7.0
+        # Other processes change its share of what they map as well, and the kernel what it has in memory.
+        assert abs(found.own - known(child.pid).memory.own) < 1 << 20
         assert abs(found.share - known(child.pid).memory.share) < 2 << 20
         again = size_of(worker, 1 << 20, 8.0, thorough=False)  # beyond its limit
         assert again is not None
-        assert (again.own, worker.weighed) == (found.own, 8.0)
+        assert worker.weighed == 8.0
+        assert abs(again.own - found.own) < 1 << 20
         child.kill()
     assert size_of(worker, None, 9.0, thorough=True) is None
 
