@@ -11,7 +11,7 @@ import xgboost
 from whole_load import wait_until
 from whole_serinus import Serinus
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 TYPED = "model: {model}\ngates: {{evaluation: null, golden: null, latency_p99: 5s}}\nserving: {{timeout: 5s{more}}}\n"
 

@@ -24,10 +24,15 @@ from whole_serinus import Serinus, written
 
 from serinus.targets.local.supervisor import state
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 MODELS = Path(__file__).parent / "models"
 GOOD = "bystander"
+SPEC = """
+model: {model}
+serving: {{timeout: 5s}}
+gates: {{latency_p99: 5s{more}}}
+"""
 MARK = 918273645.25
 """An amount that no example has and no log may ever hold."""
 MARKS = ("918273645", "SECRET-CARD")
@@ -36,13 +41,14 @@ MARKS = ("918273645", "SECRET-CARD")
 @pytest.fixture(scope="module")
 def bystander(serinus: Serinus, register: Callable[..., str]) -> str:
     """A release beside the bad ones, which must not notice them; its id."""
-    ended = serinus.deployed(f"{GOOD}@{register(GOOD, 1.0)}")
+    ended = serinus.deployed(f"{GOOD}@{register(GOOD, 1.0)}", text=SPEC.format(model=GOOD, more=""))
     assert ended["status"]["phase"] == "promoted", ended["status"]
     return str(ended["candidate"]["id"])
 
 
 def deployed(serinus: Serinus, register_code: Callable[..., str], name: str, **how: Any) -> Mapping[str, Any]:
-    ended = serinus.deployed(f"{name.replace('_', '-')}@{register_code(name, **how)}")
+    model = name.replace("_", "-")
+    ended = serinus.deployed(f"{model}@{register_code(name, **how)}", text=SPEC.format(model=model, more=""))
     assert serinus.infer(GOOD, [{"amount": 1.0, "hour": 2.0}]).status_code == 200
     return ended
 
@@ -72,9 +78,10 @@ def test_a_model_without_a_signature_is_served_and_that_is_said(
     serinus: Serinus, bystander: str, register_code: Callable[..., str]
 ) -> None:
     version = register_code("no_signature", signature=False)
-    ended = serinus.deployed(f"no-signature@{version}")
+    spec = SPEC.format(model="no-signature", more="")
+    ended = serinus.deployed(f"no-signature@{version}", text=spec)
     assert "The model could not be asked" in ended["status"]["reason"], ended["status"]
-    spec = "model: no-signature\ngates: {accept: [unasked]}\n"
+    spec = SPEC.format(model="no-signature", more=", accept: [unasked]")
     ended = serinus.deployed(f"no-signature@{version}", text=spec)
     assert ended["status"]["phase"] == "promoted", ended["status"]
     assert any("without being asked" in note for note in serinus.model("no-signature")["notes"])

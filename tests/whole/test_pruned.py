@@ -17,15 +17,15 @@ from serinus.core.home import ENVIRONMENT_FACTS
 MODEL = "pruned"
 SPEC = """
 model: pruned
-serving: {timeout: 3s, workers: 1, compile: off}
-gates: {latency_p99: 2s}
+serving: {timeout: 5s, workers: 1, compile: off}
+gates: {latency_p99: 5s}
 rollout: {steps: []}
 watch: {after: 0s}
 """
 ROW = [{"amount": 1.0, "hour": 12.0}]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_after_a_prune_the_champion_answers_and_the_one_before_is_returned_to(
     serinus: Serinus, register_code: Callable[..., str]
