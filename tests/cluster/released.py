@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,19 @@ class Released:
 
     def image_of(self, release: Release) -> str:
         return str(self.images.build_and_push(release))
+
+    @contextmanager
+    def without_files(self) -> Iterator[Callable[[], None]]:
+        """What takes the files of the model away, until the context ends."""
+        files = self.home.artifact(self.artifact)
+        aside = files.with_name("aside")
+
+        def take_away() -> None:
+            files.rename(aside)
+
+        yield take_away
+        if aside.exists():
+            aside.rename(files)
 
 
 def made(home: Home, registry: str, plain: Collection[str]) -> Released:

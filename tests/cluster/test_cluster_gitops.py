@@ -1,4 +1,5 @@
-"""Releases by way of Git: Serinus commits, Argo CD applies, and neither undoes what the other or the HPA does."""
+"""Releases by way of Git: Serinus commits, Argo CD applies, and neither undoes what the other or the HPA does. A target
+by Git does what every Target must do."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ import pytest
 import yaml
 from clusters import Cluster as Lab
 from clusters import eventually
-from relays import as_bearer
+from relays import as_bearer, relayed
 from released import Released, made
-from target_contract import ready
+from target_contract import TargetContract, ready
 
 from serinus.backends.git import GitFleet, Remote
 from serinus.backends.sql import SqlStore
@@ -133,6 +134,21 @@ def target_in(place: Place, released: Released) -> Iterator[Callable[..., Kubern
 @pytest.fixture
 def target(target_in: Callable[..., KubernetesTarget]) -> KubernetesTarget:
     return target_in()
+
+
+class TestByGit(TargetContract):
+    @pytest.fixture
+    def without_files(self, released: Released) -> Iterator[Callable[[], None]]:
+        with released.without_files() as taken_away:
+            yield taken_away
+
+    @pytest.fixture
+    def away(
+        self, place: Place, target_in: Callable[..., KubernetesTarget], tmp_path: Path
+    ) -> Iterator[KubernetesTarget]:
+        with relayed(place.lab.kubeconfig, tmp_path) as (relay, file):
+            relay.cut()
+            yield target_in(file)
 
 
 _NAMES = (

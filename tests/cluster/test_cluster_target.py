@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -113,16 +112,9 @@ def client(cluster: Lab) -> Iterator[Cluster]:
 
 class TestKubernetes(TargetContract):
     @pytest.fixture
-    def without_files(self, released: Released, release: Release) -> Iterator[Callable[[], None]]:
-        files = released.home.artifact(release.artifact_digest)
-        aside = files.with_name("aside")
-
-        def without() -> None:
-            shutil.move(files, aside)
-
-        yield without
-        if aside.exists():
-            shutil.move(aside, files)
+    def without_files(self, released: Released) -> Iterator[Callable[[], None]]:
+        with released.without_files() as taken_away:
+            yield taken_away
 
     @pytest.fixture
     def away(
