@@ -47,6 +47,8 @@ _RATE = 100
 """Requests a second while something is deployed or rolled back."""
 _CONNECTIONS = 8
 _TURNS, _SECONDS = 7, 3.0
+_UP = ("--recheck", "off")
+"""The recheck would run in some turns and not in others."""
 _DOCUMENT = ROOT / "docs" / "kubernetes.md"
 _HEADING = "| what must be reached | goal | measured |"
 
@@ -117,10 +119,10 @@ def main() -> int:
     if not wrk.there():
         raise SystemExit(wrk.HOW_TO_GET)
     lab = Lab()
-    with Installation("machine") as machine, lab.settings() as settings:
+    with Installation("machine", up=_UP) as machine, lab.settings() as settings:
         machine.publish(_MODEL, "xgboost")
         freeze(machine.pids())
-        with Installation("cluster", up=("--cluster", str(settings))) as cluster:
+        with Installation("cluster", up=(*_UP, "--cluster", str(settings))) as cluster:
             cluster.publish(_MODEL, "xgboost")
             lines = [] if asked.beside else [*_deployments(cluster), *_rollbacks(cluster)]
             lines += _beside(lab, cluster, machine)
