@@ -19,7 +19,7 @@ from serinus.targets.local.supervisor import down, up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-RATE = 300
+RATE = 200
 # Slow as by default with this timeout: a fifth of it. Wide budgets, so that what clears is that it is not slow: some
 # 5,000 requests of the canary, and twice as many with the default of `beta`.
 SPEC = """
@@ -136,11 +136,12 @@ def test_a_canary_goes_on_on_a_machine_without_processors_to_spare(
 def test_a_canary_that_is_slow_or_crashes_again_and_again_is_aborted_although_the_host_was_restarted(
     serinus: Serinus, register: Callable[..., str], register_code: Callable[..., str], fault: str, causes: set[str]
 ) -> None:
-    """A model of this kind behaves well for its first requests, or nothing would come through the gates."""
+    """A model of this kind behaves well for its first requests, or nothing would come through the gates. The canary is
+    long enough for five crashes in a row."""
     name = fault.replace("_", "-")
     ended = serinus.deployed(f"{name}@{register(name, 1.0)}", text=SPEC.format(model=name, seconds=10))
     assert ended["status"]["phase"] == "promoted", ended["status"]
-    with canary(serinus, name, register_code(fault), seconds=20) as rollout:
+    with canary(serinus, name, register_code(fault), seconds=90) as rollout:
         kill(serinus, "host")
         ended = serinus.ended(rollout)
     assert ended["status"]["phase"] == "aborted", ended["status"]
