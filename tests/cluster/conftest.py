@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from clusters import Cluster, foreign, of_the_lab
+from released import Released
 
 from clusterlab import LabError, building, image, lifecycle
 from clusterlab.modules import program
@@ -54,6 +55,13 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.apply("default", document)
     yield name
     cluster.kubectl("delete", "namespace", name, "--timeout=150s", seconds=160)
+
+
+@pytest.fixture
+def without_files(released: Released) -> Iterator[Callable[[], None]]:
+    """Takes the files of the model of the module's `released` away, until the test ends."""
+    with released.without_files() as take_away:
+        yield take_away
 
 
 @pytest.fixture(scope="session")

@@ -138,11 +138,6 @@ def target(target_in: Callable[..., KubernetesTarget]) -> KubernetesTarget:
 
 class TestByGit(TargetContract):
     @pytest.fixture
-    def without_files(self, released: Released) -> Iterator[Callable[[], None]]:
-        with released.without_files() as taken_away:
-            yield taken_away
-
-    @pytest.fixture
     def away(
         self, place: Place, target_in: Callable[..., KubernetesTarget], tmp_path: Path
     ) -> Iterator[KubernetesTarget]:

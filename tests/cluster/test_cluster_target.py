@@ -112,11 +112,6 @@ def client(cluster: Lab) -> Iterator[Cluster]:
 
 class TestKubernetes(TargetContract):
     @pytest.fixture
-    def without_files(self, released: Released) -> Iterator[Callable[[], None]]:
-        with released.without_files() as taken_away:
-            yield taken_away
-
-    @pytest.fixture
     def away(
         self, cluster: Lab, own_namespace: str, place_in: Callable[..., KubernetesTarget], tmp_path: Path
     ) -> Iterator[Target]:
