@@ -155,9 +155,12 @@ def test_what_is_in_the_place_of_a_spec_and_cannot_be_read_is_refused(
     (clone / "models" / "large").mkdir()
     (clone / "models" / "large" / "model.yaml").write_text("#" * (4 << 20) + "\n")
     git(clone, "add", "--all")
+    submodule = f"160000,{git(clone, 'rev-parse', 'HEAD')},models/linked/model.yaml"
+    git(clone, "update-index", "--add", "--cacheinfo", submodule)
     git(clone, "commit", "--quiet", "--message=By hand")
     git(clone, "push", "--quiet")
-    for model in ("card-fraud", "large"):
+    assert fleet.read("absent") is None
+    for model in ("card-fraud", "large", "linked"):
         with pytest.raises(Refused, match="is not a file of at most 4 MiB"):
             fleet.read(model)
 

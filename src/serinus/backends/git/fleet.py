@@ -120,7 +120,7 @@ class GitFleet:
 
     def merged(self, since: str | None) -> tuple[str, Sequence[Merged]]:
         head = self._position()
-        if since is None or since == head or (since and self.repository.made_between(since, head) is not None):
+        if since is None or self.repository.made_between(since, head) is not None:
             return head, ()
         if since and not self.repository.contains(since, head):
             # Another control plane may have read more. Otherwise the history was rewritten.

@@ -75,15 +75,15 @@ class Repository:
     # --- reading ------------------------------------------------------------------------------------------
 
     def show(self, path: str) -> str | None:
-        """Returns the text of a file. None: there is none. Raises Refused where it is too large or is no file, and
-        Unavailable.
+        """Returns the text of a file, or None if nothing has this path. Raises Refused if the file is too large, or is a
+        directory or a submodule, and Unavailable.
 
-        It starts no process where the file was read before and is as it was.
+        No process is started if the same content was read before.
         """
-        blobs = self.blobs(self.tip())
-        blob = blobs.get(path)
+        head = self.tip()
+        blob = self.blobs(head).get(path)
         if blob is None:
-            if any(other.startswith(f"{path}/") for other in blobs):
+            if head and self.ask("ls-tree", head, "--", path):
                 raise no_file(path, self.path)
             return None
         text = self._texts.get(blob)
