@@ -34,7 +34,7 @@ from bench.fleets import with_requirements
 from bench.models import saved
 from bench.openloop import OpenLoop
 from bench.processes import free_port, freeze, kind_of, thaw, usage
-from bench.product import Installation
+from bench.product import WITHOUT_RECHECK, Installation
 from bench.requests import split
 from bench.rollouts import asks_of, first_canary, rollback
 from clusterlab import lifecycle, serving
@@ -47,8 +47,6 @@ _RATE = 100
 """Requests a second while something is deployed or rolled back."""
 _CONNECTIONS = 8
 _TURNS, _SECONDS = 7, 3.0
-_UP = ("--recheck", "off")
-"""The recheck would run in some turns and not in others."""
 _DOCUMENT = ROOT / "docs" / "kubernetes.md"
 _HEADING = "| what must be reached | goal | measured |"
 
@@ -119,10 +117,10 @@ def main() -> int:
     if not wrk.there():
         raise SystemExit(wrk.HOW_TO_GET)
     lab = Lab()
-    with Installation("machine", up=_UP) as machine, lab.settings() as settings:
+    with Installation("machine", up=WITHOUT_RECHECK) as machine, lab.settings() as settings:
         machine.publish(_MODEL, "xgboost")
         freeze(machine.pids())
-        with Installation("cluster", up=(*_UP, "--cluster", str(settings))) as cluster:
+        with Installation("cluster", up=(*WITHOUT_RECHECK, "--cluster", str(settings))) as cluster:
             cluster.publish(_MODEL, "xgboost")
             lines = [] if asked.beside else [*_deployments(cluster), *_rollbacks(cluster)]
             lines += _beside(lab, cluster, machine)

@@ -28,7 +28,7 @@ from bench import ROOT, SCRATCH, wrk
 from bench.data import request_rows
 from bench.models import MODELS, saved
 from bench.processes import descendants, freeze, kind_of, thaw
-from bench.product import COMMAND, Installation, Serinus
+from bench.product import COMMAND, WITHOUT_RECHECK, Installation, Serinus
 
 _CONNECTIONS = 8
 _LEAST = 0.05
@@ -131,7 +131,7 @@ def serving(name: str, checkout: Path, kinds: Sequence[str]) -> Iterator[Side]:
 
 def _serve(kinds: Sequence[str]) -> None:
     known = subprocess.run([COMMAND, "up", "--help"], capture_output=True, text=True, check=True).stdout
-    with Installation("cpu", up=("--recheck", "off") if "--recheck" in known else ()) as installation:
+    with Installation("cpu", up=WITHOUT_RECHECK if "--recheck" in known else ()) as installation:
         lua = {}
         for kind in kinds:
             server = Serinus(installation, "Serinus", f"bench-{kind}", kind, workers=1)

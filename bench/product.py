@@ -28,6 +28,8 @@ from serinus.core.home import Home
 from serinus.core.placement import Placement
 from serinus.targets.local.host import HostTarget
 
+WITHOUT_RECHECK = ("--recheck", "off")
+"""Options of `serinus up` where processor time is compared: the recheck would run in some turns and not in others."""
 COMMAND = str(Path(sys.executable).parent / "serinus")
 _SPEC = """
 model: {model}
@@ -161,7 +163,7 @@ class Installation:
 
     def pids(self) -> list[int]:
         """All processes: the supervisor's, and workers, which outlive the host that started them."""
-        return sorted(set(descendants(_of_home(self.home))))
+        return descendants(_of_home(self.home))
 
     def pid_of(self, process: str) -> int:
         """Of one that the supervisor keeps: `host`, `control`, `collector`, `envoy`..."""

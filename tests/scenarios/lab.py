@@ -754,9 +754,10 @@ class Lab:
         """This lab as it is now, with a store of its own and a new engine. Neither reaches the other one."""
         shutil.copytree(self.directory, directory)
         store = SqlStore(f"sqlite:///{directory / 'store.db'}")
-        replaced = {id(self.directory): directory, id(self.store): store}
-        of_a_process = ("desk", "engine", "rechecker")
-        kept = {name: value for name, value in vars(self).items() if name not in of_a_process}
+        files = directory / self.registry.files.name
+        replaced = {id(self.directory): directory, id(self.registry.files): files, id(self.store): store}
+        made_by_restart = ("desk", "engine", "rechecker")
+        kept = {name: value for name, value in vars(self).items() if name not in made_by_restart}
         other = object.__new__(Lab)
         vars(other).update(deepcopy(kept, replaced))
         other.restart()

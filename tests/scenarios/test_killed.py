@@ -84,9 +84,11 @@ def acts_of(lab: Lab, story: Story) -> int:
 def test_what_happens_in_a_copied_lab_does_not_reach_the_one_that_was_copied(directory: Path) -> None:
     before = prepared(directory / "before")
     copy = before.copied(directory / "copy")
+    copy.register("8")
     promotion(copy)
     copy.everything_agrees_on("7")
     before.everything_agrees_on("6")
+    assert len(list(copy.registry.files.iterdir())) == len(list(before.registry.files.iterdir())) + 1
     assert (copy.clock.time > before.clock.time, before.store.in_flight(), before.rollout.version) == (True, [], "6")
 
 

@@ -285,16 +285,19 @@ def _add(connection: Connection, table: Table, deltas: Mapping[tuple[Any, ...], 
     there = {tuple(row) for row in connection.execute(known, {"firsts": list({key[0] for key in deltas})})}
     names = [f"key_{column.name}" for column in table.primary_key.columns]
     rows = [(key, dict(zip(names, key, strict=True)) | {"delta": delta}) for key, delta in deltas.items()]
-    for statement, wanted in ((new_value, False), (added, True)):
-        if chosen := [row for key, row in rows if (key in there) == wanted]:
-            connection.execute(statement, chosen)
+    new = [row for key, row in rows if key not in there]
+    old = [row for key, row in rows if key in there]
+    if new:
+        connection.execute(new_value, new)
+    if old:
+        connection.execute(added, old)
 
 
 @cache
 def _value_statements(table: Table) -> tuple[Select[Any], Insert, Update]:
     """Returns what finds the primary keys that begin with one of `firsts`, and what stores a value and adds to one.
 
-    They are built once, because building takes longer than executing them.
+    They are built once, because they are executed twice a second.
     """
     columns = list(table.primary_key.columns)
     parts: dict[str, Any] = {column.name: bindparam(f"key_{column.name}") for column in columns}
