@@ -75,8 +75,8 @@ class Repository:
     # --- reading ------------------------------------------------------------------------------------------
 
     def show(self, path: str) -> str | None:
-        """Returns the text of a file, or None if nothing has this path. Raises Refused if the file is too large, or is a
-        directory or a submodule, and Unavailable.
+        """Returns the text of a file, or None if nothing has this path. Raises Refused if the file is too large, or is
+        a directory or a submodule, and Unavailable.
 
         No process is started if the same content was read before.
         """
