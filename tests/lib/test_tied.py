@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,9 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from descent import descendants
 from waiting import wait_until
 
-from serinus.lib import processes, tied
+from serinus.lib import files, guardian, processes, tied
 
 SECONDS = 5.0
 """Within which nothing is left."""
@@ -147,6 +149,62 @@ def test_it_goes_on_when_the_thread_that_asked_for_it_has_ended(
     assert len(alive(place)) == len(STARTED)
 
 
+def forks_guardians(asking: int) -> int:
+    """The process from which the guardians of `asking` are forked."""
+    (found,) = [
+        pid
+        for pid in descendants(asking)
+        if processes.parent(pid) == asking and b"/guardian.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return found
+
+
+def test_the_process_that_guardians_are_forked_from_ends_with_the_process_that_asked(
+    place: Path, asker: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    process = asker(WRITES)
+    all_of_it(place, ("first",))
+    forks = forks_guardians(process.pid)
+    process.kill()
+    wait_until(lambda: processes.look(forks) is None, SECONDS, "the end of the process that guardians are forked from")
+
+
+def test_commands_go_on_without_the_process_that_their_guardians_were_forked_from(
+    place: Path,
+) -> None:
+    with tied.start([sys.executable, "-c", LEAVES, str(place)]):
+        all_of_it(place)
+        before = forks_guardians(os.getpid())
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: processes.look(before) is None, SECONDS)
+        assert tied.run(["sh", "-c", "exit 5"], timeout=60).returncode == 5
+        assert forks_guardians(os.getpid()) != before
+        assert len(alive(place)) == len(STARTED)
+    assert alive(place) == []
+
+
+def test_a_process_that_was_forked_starts_commands_of_its_own(tmp_path: Path) -> None:
+    """They end with it, and neither process disturbs the other."""
+    forks = f"""
+import os, sys, time
+from serinus.lib import tied
+assert tied.run(["true"], timeout=60).returncode == 0
+child = os.fork()
+if child == 0:
+    process = tied.start(["sleep", "600"])
+    open({str(tmp_path / "pid.part")!r}, "w").write(str(process.pid))
+    os.rename({str(tmp_path / "pid.part")!r}, {str(tmp_path / "pid")!r})
+    time.sleep(600)
+while not os.path.exists({str(tmp_path / "pid")!r}): time.sleep(0.01)
+assert tied.run(["sh", "-c", "exit 3"], timeout=60).returncode == 3
+os.kill(child, 9)
+os.waitpid(child, 0)
+"""
+    subprocess.run([sys.executable, "-c", forks], check=True, timeout=60)
+    started = int((tmp_path / "pid").read_text())
+    wait_until(lambda: processes.look(started) is None, SECONDS, "the end of what the child has started")
+
+
 def test_what_keeps_leaving_its_session_is_ended(place: Path, asker: Callable[..., subprocess.Popen[bytes]]) -> None:
     process = asker(KEEPS_LEAVING)
     all_of_it(place, ("first",))
@@ -239,6 +297,32 @@ def test_its_exit_status_is_the_commands_own(code: str, expected: int) -> None:
     assert tied.run([sys.executable, "-c", code], timeout=60).returncode == expected
 
 
+def test_its_processor_time_includes_what_it_has_started_in_other_sessions() -> None:
+    burns = """
+import os, time
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while time.process_time() < 0.3: pass
+        os.write(write, b".")
+    os._exit(0)
+os.read(read, 1)
+"""
+    with tied.start([sys.executable, "-c", burns]) as process:
+        assert process.wait(60) == 0
+    assert process.cpu_seconds >= 0.3
+
+
+def test_to_look_whether_it_has_ended_does_not_end_it() -> None:
+    with tied.start(["sh", "-c", "read line; exit 3"], stdin=subprocess.PIPE) as process:
+        for seconds in (0, 0.01):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(seconds)
+        process.communicate(b"go on\n")
+        assert process.wait() == 3
+
+
 def test_what_it_is_given_and_what_it_prints_pass_through() -> None:
     code = "import sys; text = sys.stdin.read(); print(text.upper()); print(len(text), file=sys.stderr)"
     done = tied.run([sys.executable, "-c", code], given=b"x" * 1_000_000, timeout=60)
@@ -257,6 +341,31 @@ def test_it_has_the_environment_descriptors_and_signals_of_any_child() -> None:
     assert b"WORD=a b" in known.stdout
     os.close(read)
     os.close(write)
+
+
+def test_it_has_the_umask_and_the_directory_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, mask in enumerate((0o077, 0o002)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        monkeypatch.chdir(directory)
+        with files.umask(mask):
+            done = tied.run(["sh", "-c", "umask; pwd"], timeout=60)
+        assert done.stdout.split() == [b"%04o" % mask, bytes(directory)]
+
+
+def test_it_inherits_streams_and_descriptors_under_their_numbers_also_where_they_cross(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abcd"]
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(path.open("wb")).fileno() for path in paths]
+        code = "import os, sys\nfor word in sys.argv[1:]: os.write(int(word), word.encode())"
+        command = [sys.executable, "-c", code, "1", "2", str(opened[2]), str(opened[3])]
+        with tied.start(command, stdout=opened[1], stderr=opened[0], pass_fds=opened[:1:-1]) as process:
+            assert process.wait(60) == 0
+    assert [path.read_text() for path in paths] == ["2", "1", str(opened[2]), str(opened[3])]
+
+
+def test_a_command_that_reads_nothing_of_what_it_is_given_is_no_error() -> None:
+    assert tied.run(["sh", "-c", "exec <&-; sleep 0.2; exit 4"], given=b"x" * 1_000_000, timeout=60).returncode == 4
 
 
 def test_it_begins_in_its_directory_after_it_was_prepared(tmp_path: Path) -> None:
@@ -321,7 +430,7 @@ def test_many_threads_start_and_end_them_at_once() -> None:
 
 SOURCES = Path(tied.__file__).parents[1]
 OUTLIVING = {
-    "lib/tied.py": "the guardian, which ends by itself",
+    "lib/tied.py": "the process that guardians are forked from, which ends by itself",
     "predictions/table/roller.py": "ends with its standard input, after what it is at, and holds the lock until then",
     "targets/local/supervisor/foreground.py": "an upgrade that the service manager has ordered",
     "targets/local/supervisor/launching.py": "the supervisor",
@@ -349,3 +458,14 @@ def test_a_command_finds_the_libraries_of_an_interpreter_that_was_moved(monkeypa
     done = tied.run(["env"], env={"LANG": "C"}, timeout=SECONDS)
     assert set(done.stdout.decode().split()) >= {"LANG=C", "LD_LIBRARY_PATH=/opt/python/lib"}
     assert b"TOKEN" not in done.stdout
+
+
+def test_a_version_of_before_that_asks_in_its_own_way_is_told_at_once_that_it_gets_no_guardian() -> None:
+    """As while a new version is installed over a running one. It would wait for ever otherwise."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        command = [sys.executable, "-I", "-S", guardian.__file__, str(theirs.fileno()), "9", "true"]
+        done = subprocess.run(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, check=False, timeout=60)
+        theirs.close()
+        assert done.returncode != 0
+        assert ours.recv(1) == b""

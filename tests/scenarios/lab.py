@@ -795,7 +795,7 @@ class Lab:
 
     @property
     def rollout(self) -> Rollout:
-        return self.store.rollouts(MODEL)[0]
+        return self.store.rollouts(MODEL, limit=1)[0]
 
     @property
     def phase(self) -> Phase:

@@ -1,32 +1,43 @@
-"""Runs one command, and ends it and everything that it has started as soon as the process that asked for it has ended.
+"""Runs commands, each with a guardian, which ends the command and everything that it has started as soon as the process
+that asked for it has ended.
 
-python -I -S guardian.py LIFELINE SIGNAL COMMAND... started only by `serinus.lib.tied`
+python -I -S guardian.py CONTROL        started only by `serinus.lib.tied`
 
-LIFELINE is a socket that keeps message boundaries. Only the process that asks holds its other end. The kernel reports
-the end of that process, in whatever way it ended. These messages are sent:
+CONTROL is a socket that keeps message boundaries, and only the process that asks holds its other end. Each message has
+descriptors: a file with the command (`_Command`), the lifeline, the directory and the three standard streams of the
+command, and those that it inherits. This process forks a guardian for each, because a fork takes a fiftieth of the time
+in which an interpreter starts. It ends with the process that asks, and guardians do not need it.
+
+The lifeline is a socket like CONTROL, of one command. The kernel reports the end of the process that asked, in whatever
+way it ended. These messages are sent:
 
     guardian  pid of the command, which leads a session of its own and waits
     asking    any message: the command may begin
     guardian  0, or the error number with which the command could not be started
+    guardian  `ENDED`, the exit status of the command and the processor time of it and of everything that it has
+              started, in seconds, when all of that has ended
 
-When the process that asked has ended, the command first gets SIGNAL, and everything that is left then gets SIGKILL.
-Nothing that the command starts can escape: this process is the subreaper (prctl(2)) of all its descendants, so that
-those without a parent, in whatever session, become its children. It ends when there are none left, with the exit status
-of the command.
-
-The fewer modules are imported here, the sooner the command starts.
+When the process that asked has ended, or sends no more, the command first gets SIGNAL, and everything that is left then
+gets SIGKILL. Nothing that the command starts can escape: its guardian is the subreaper (prctl(2)) of all its
+descendants, so that those without a parent, in whatever session, become its children.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import gc
+import marshal
 import os
 import resource
 import select
 import signal
+import socket
+import struct
 import sys
 import time
+import warnings  # noqa: F401  `os.execvpe` imports it, in each fork
 from collections.abc import Mapping, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -34,14 +45,58 @@ _GRACE = 2.0
 """The seconds between the first signal, if that is not SIGKILL, and SIGKILL."""
 _PAUSE = 0.002
 _NOT_STARTED = 127
+_MOST_DESCRIPTORS = 253
+"""The kernel's limit for one message (SCM_MAX_FD)."""
+_SIZE = struct.calcsize("i")
+
+ENDED = b"ended "
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
+    """Forks a guardian for each command, until the process that asks has ended."""
+    (number,) = sys.argv[1:]  # An earlier version of `tied` gives more, and is told of its error by the end of this.
+    control = socket.socket(fileno=int(number))
+    control.set_inheritable(False)
+    gc.disable()  # It would copy memory in each fork.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel then forgets guardians that have ended.
+    while True:
+        descriptors = _received(control)
+        if not descriptors:
+            return
+        if os.fork() == 0:
+            try:
+                control.close()
+                _guard(descriptors)
+            except BaseException:  # noqa: BLE001  told where the command's own errors go
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(_NOT_STARTED)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _received(control: socket.socket) -> Sequence[int]:
+    """Returns the descriptors of the next message, none of which the command inherits. Empty: the other end is gone.
+
+    `socket.recv_fds` does not pass flags on in Python 3.11.
+    """
+    space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _SIZE)
+    _, parts, _, _ = control.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+    return [number for *_, data in parts for (number,) in struct.iter_unpack("i", data)]
+
+
+def _guard(descriptors: Sequence[int]) -> None:
     """Runs the command, and ends when it and its descendants have ended."""
-    lifeline, first, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    os.set_inheritable(lifeline, False)
+    document, lifeline, directory, *streams = descriptors
+    told = os.pread(document, os.fstat(document).st_size, 0)
+    arguments, environment, first, mask, inherited = marshal.loads(told)  # noqa: S302  this process trusts who asks
+    os.setsid()
+    os.umask(mask)
+    os.fchdir(directory)
+    lifeline = _hold((0, 1, 2, *inherited), streams, lifeline)
     _process_control(_PR_SET_CHILD_SUBREAPER, 1)
     wakened, wakes = os.pipe()
     for end in (wakened, wakes):
@@ -51,17 +106,31 @@ def main() -> None:
     failed, failing = os.pipe()
     child = os.fork()
     if child == 0:
-        _begin(command, lifeline, failing)
+        _begin(arguments, environment, lifeline, failing)
     _let_go_of_all_but(lifeline, wakened, wakes, failed)
     error = os.read(failed, 16)
-    with contextlib.suppress(OSError):  # The process that asked has ended.
-        os.write(lifeline, error or b"0")
+    _tell(lifeline, error or b"0")
     if not _ends_first(child, lifeline, wakened) and first != signal.SIGKILL:
         _ask_to_end(child, first)
-    _end_as(_end(child))
+    code = _end(child)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _tell(lifeline, ENDED + b"%d %.6f" % (code, used.ru_utime + used.ru_stime))
 
 
-def _begin(command: Sequence[str], lifeline: int, failing: int) -> None:
+def _hold(numbers: Sequence[int], descriptors: Sequence[int], lifeline: int) -> int:
+    """Gives descriptors the numbers that they have in the command. Returns the new number of the lifeline.
+
+    They are moved out of the way first, since one may have the number that another one gets.
+    """
+    above = max(numbers) + 1
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, above) for descriptor in (lifeline, *descriptors)]
+    for number, descriptor in zip(numbers, moved[1:], strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    return moved[0]
+
+
+def _begin(arguments: list[bytes], environment: Mapping[bytes, bytes], lifeline: int, failing: int) -> None:
     """Becomes the command, once the process that asks has sent its message."""
     try:
         signal.set_wakeup_fd(-1)
@@ -74,18 +143,16 @@ def _begin(command: Sequence[str], lifeline: int, failing: int) -> None:
             os._exit(_NOT_STARTED)  # The process that asked has ended.
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them.
             signal.signal(number, signal.SIG_DFL)
-        os.execvpe(command[0], tuple(command), _environment())  # noqa: S606
+        os.execvpe(arguments[0], arguments, environment)  # noqa: S606
     except OSError as error:
         os.write(failing, b"%d" % (error.errno or 0))
     finally:
         os._exit(_NOT_STARTED)
 
 
-def _environment() -> Mapping[bytes, bytes]:
-    """The environment with which this process was started, since Python may have added the variables of a locale."""
-    with open("/proc/self/environ", "rb") as file:  # noqa: PTH123  pathlib takes longer to import than all of this
-        lines = file.read().split(b"\0")
-    return {name: value for name, found, value in (line.partition(b"=") for line in lines) if found}
+def _tell(lifeline: int, message: bytes) -> None:
+    with contextlib.suppress(OSError):  # The process that asked has ended.
+        os.write(lifeline, message)
 
 
 def _let_go_of_all_but(*kept: int) -> None:
@@ -163,15 +230,6 @@ def _signal_group(pid: int, number: int) -> None:
         if group != os.getpgrp():
             os.killpg(group, number)
         os.kill(pid, number)
-
-
-def _end_as(code: int) -> None:
-    if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # SIGKILL has no handler.
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(max(code, 0))
 
 
 def _process_control(option: int, value: int) -> None:

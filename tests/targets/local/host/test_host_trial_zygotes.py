@@ -112,13 +112,12 @@ def asked(environment):
 
 
 def zygote_of(home):
-    """The pid of the only one there is. Its guardian has the same words in its command."""
+    """The pid of the only one there is."""
     found = []
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             told = status.read_bytes()
-            guards = b"/guardian.py" in told
-            if b"serinus_runtime.process.trial_zygote" in told and str(home.path).encode() in told and not guards:
+            if b"serinus_runtime.process.trial_zygote" in told and str(home.path).encode() in told:
                 found.append(int(status.parent.name))
         except OSError:
             continue

@@ -126,8 +126,8 @@ def test_nothing_of_a_trial_goes_on_when_the_process_that_asked_for_it_is_gone(
     process = asker(how, environment(""))
     assert process.stdout
     assert process.stdout.readline() == "None\n"  # it loads
-    # The guardian, the zygote, the trial, and the two that it has left.
-    left = started(process.pid, 5 if how == "forked" else 4)
+    # What guardians are forked from, the guardian, the zygote, the trial, and the two that it has left.
+    left = started(process.pid, 6 if how == "forked" else 5)
     process.send_signal(number)
     process.wait(SECONDS)
     wait_until(lambda: not alive(left), SECONDS, "the end of all that was started")
@@ -138,7 +138,7 @@ def test_nothing_goes_on_of_what_libraries_leave_while_they_are_imported(
 ) -> None:
     """A process that forks trials may lead sessions, and so may what a library of it starts."""
     process = asker("forked", environment(f"{LEAVES}\nleave()\nimport time\ntime.sleep(600)\n"))
-    left = started(process.pid, 4)
+    left = started(process.pid, 5)
     process.kill()
     process.wait(SECONDS)
     wait_until(lambda: not alive(left), SECONDS, "the end of all that was started")

@@ -6,7 +6,6 @@ The process also ends when this process is killed.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -43,6 +42,8 @@ class _Place:
     """Holds the files that tell the process what to do. Nothing confined writes to it."""
     scratch: Path
     """All that the process may write to. The control plane writes nothing there."""
+    cpu_seconds: float | None = None
+    """The processor time of the process, once it has ended. None where it was forked from a zygote."""
 
     def save(self, name: str, content: Mapping[str, Any]) -> str:
         path = self.given / f"{name}.json"
@@ -114,31 +115,30 @@ class Trials(CheckedTrials):
         files = {key: value for key, value in config.items() if isinstance(value, Mapping)}
         told = {key: value for key, value in config.items() if key not in files}
         try:
-            with self._asked(Question(module, artifact, environment, told, files), *also) as answer:
-                yield answer
+            with self._asked(Question(module, artifact, environment, told, files), *also) as (document, place):
+                yield document, place.scratch
         except Failed as error:
             raise Unbuildable(str(error)) from error
 
     def _answer(self, question: Question) -> Answer:
-        began, used = time.monotonic(), _children_seconds()
-        with self._asked(question) as (document, _):
-            # This includes other children that have ended in the meantime, but is at most what one process can have
-            # used.
-            return Answer(document, min(time.monotonic() - began, _children_seconds() - used))
+        began = time.monotonic()
+        with self._asked(question) as (document, place):
+            used = place.cpu_seconds
+            return Answer(document, time.monotonic() - began if used is None else used)
 
     @contextmanager
-    def _asked(self, question: Question, *also: Path) -> Iterator[tuple[dict[str, Any], Path]]:
-        """The answer, and the directory that the process wrote to. Raises Failed."""
+    def _asked(self, question: Question, *also: Path) -> Iterator[tuple[dict[str, Any], _Place]]:
+        """The answer, and the directories of the process. Raises Failed."""
         files = self._home.artifact(question.artifact)
         if question.environment is None:
             with self._own_place() as place:
-                yield self._run(Path(sys.executable), place, question.module, str(files)), place.scratch
+                yield self._run(Path(sys.executable), place, question.module, str(files)), place
             return
         python = self._home.interpreter(question.environment)
         with self._place(python, files, first=question.followed) as (place, zygote):
             given = {name: place.save(name, content) for name, content in question.files.items()}
             config = self._config(python, files, place, *also) | question.config(given)
-            yield self._run(python, place, question.module, config, zygote), place.scratch
+            yield self._run(python, place, question.module, config, zygote), place
 
     # ------------------------------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Trials(CheckedTrials):
                 assert not isinstance(told, str)
                 argument = place.save("config", {**told, "scratch": str(place.scratch)})
             with _streams() as (output, errors):
-                code = self._spawned(python, place.scratch, module, argument, (output, errors), limits)
+                code = self._spawned(python, place, module, argument, (output, errors), limits)
                 return _document(code, output, errors)
         except TookTooMuch as error:
             raise Failed(f"{error} and was killed", environment=False) from error
@@ -217,7 +217,7 @@ class Trials(CheckedTrials):
     def _spawned(
         self,
         python: Path,
-        scratch: Path,
+        place: _Place,
         module: str,
         argument: str,
         streams: tuple[IO[bytes], IO[bytes]],
@@ -226,15 +226,17 @@ class Trials(CheckedTrials):
         """The exit status."""
         try:
             command = launch.command(python, self._runtime, module, argument)
-            with starting.options(python, scratch, *streams) as options:
+            with starting.options(python, place.scratch, *streams) as options:
                 process = tied.start(command, prepare=limits.put_on, **options)
         except OSError as error:
             raise Failed(f"{python} cannot be started: {error.strerror}") from error
-        watch = Watch(scratch, streams, limits)
+        watch = Watch(place.scratch, streams, limits)
         with process:
             while True:
                 with suppress(subprocess.TimeoutExpired):
-                    return process.wait(watch.look())
+                    code = process.wait(watch.look())
+                    place.cpu_seconds = process.cpu_seconds
+                    return code
 
 
 @contextmanager
@@ -254,12 +256,6 @@ def _streams() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """The standard output and the standard error. They are files and not pipes, since a model may print for ever."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         yield output, errors
-
-
-def _children_seconds() -> float:
-    """The processor time of all children of this process that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _document(code: int, output: IO[bytes], errors: IO[bytes]) -> dict[str, Any]:
