@@ -42,7 +42,9 @@ def canary(serinus: Serinus, model: str, version: str, seconds: int = 10) -> Ite
     """The rollout's id, once its canary has had traffic for some seconds."""
     with serinus.load(model, RATE):
         rollout = serinus.deploy(f"{model}@{version}", text=SPEC.format(model=model, seconds=seconds))
-        wait_until(lambda: serinus.rollout(rollout)["status"]["phase"] == "canary", 120, "the canary")
+        phases = ("canary", "aborted")
+        wait_until(lambda: serinus.rollout(rollout)["status"]["phase"] in phases, 120, "the canary")
+        assert serinus.rollout(rollout)["status"]["phase"] == "canary", serinus.rollout(rollout)["status"]
         wait_until(lambda: asked(serinus, rollout) > RATE, 60, "a second of the canary")
         yield rollout
 
