@@ -119,14 +119,7 @@ fidelity: setup
 fidelity-short: setup
 	$(BIN)/python -m fidelity --comparisons 5000 --seconds 90
 
-# What does not depend on time runs beside the tests, which wait a fifth of theirs and leave that much of the processors.
-BESIDE := types test-judge
-
-check: lint imports
-	@printed=$$(mktemp); scripts/in_time_left.sh $(MAKE) $(BESIDE) >"$$printed" 2>&1 & beside=$$!; \
-	trap 'kill -- -$$beside 2>/dev/null; cat "$$printed"; rm -f "$$printed"' EXIT; trap 'exit 130' INT TERM; \
-	$(MAKE) test test-long && wait $$beside
-	$(MAKE) fidelity-short test-slow
+check: lint types imports test test-long test-judge fidelity-short test-slow
 	DEMO_EXIT=1 $(MAKE) demo
 
 # Of wheels alone: the sdist of one distribution does not hold the other.

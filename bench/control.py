@@ -40,6 +40,7 @@ from serinus.core.rollout import Kind, ModelState, Phase, Plan, Policy, Rollout,
 from serinus.delivery import routing_of, split_token
 from serinus.engine import Engine, Report, World
 from serinus.engine.reconcile.converge import live_of
+from serinus.lib import garbage
 from serinus.predictions import DeltaPredictionLog
 from serinus.predictions.counts import schema as counted
 from serinus.predictions.counts.counting import KINDS, TOTALS
@@ -248,6 +249,7 @@ def ticks(models: int, in_flight: int, count: int = TICKS) -> dict[str, float]:
 
 def _ticks(fleet: Fleet, registry: str, count: int) -> dict[str, float]:
     engine = Engine(fleet.world(registry))
+    garbage.collect_rarely()  # as the control process
     first = _timed(fleet, engine)
     if engine.trouble:
         raise DidNotStart(f"the fleet is not as it should be: {next(iter(engine.trouble.items()))}")

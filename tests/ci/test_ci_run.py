@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -34,13 +33,6 @@ def run(*targets: str, **environment: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def copy_scripts(checkout: Path) -> None:
-    """`.ci/run` and what it calls."""
-    for name in (".ci/run", "scripts/in_time_left.sh"):
-        (checkout / name).parent.mkdir()
-        shutil.copy(ROOT / name, checkout / name)
 
 
 def exists(user: str) -> bool:
@@ -101,7 +93,8 @@ def test_an_ordinary_user_just_runs_them() -> None:
     other: dict[str, Any] = {"user": nobody, "group": nobody, "extra_groups": []} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="serinus-ci-", dir="/tmp") as directory:
         checkout = Path(directory)
-        copy_scripts(checkout)
+        (checkout / ".ci").mkdir()
+        (checkout / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
         (checkout / "Makefile").write_text("check:\n\t@echo checked by $$(id -u)\n")
         for path in (checkout, *checkout.rglob("*")):
             path.chmod(0o755)
@@ -130,7 +123,8 @@ test-cluster-short:
 def run_lab(tmp_path: Path, status: int, cold: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """All checks, where building the lab ends with `status`. `cold`: no cache has its programs. CI is not set unless
     `environment` has it."""
-    copy_scripts(tmp_path)
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
     (tmp_path / "Makefile").write_text(LAB.format(status=status, cold=int(cold)))
     outside = {name: value for name, value in OUTSIDE.items() if name != "CI"}
     return subprocess.run(
@@ -197,7 +191,8 @@ def test_the_tests_of_the_cluster_are_left_out_where_no_time_is_left_for_them(tm
 def test_the_lab_is_built_with_the_time_that_the_checks_leave_and_not_after_they_are_interrupted(
     tmp_path: Path,
 ) -> None:
-    copy_scripts(tmp_path)
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
     told = tmp_path / "told"
     (tmp_path / "Makefile").write_text(
         "setup lab-packages:\n"

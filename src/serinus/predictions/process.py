@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import os
 import signal
@@ -16,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from serinus.core.errors import Refused
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
-from serinus.lib import locks
+from serinus.lib import garbage, locks
 from serinus.predictions.collector import Collector, Settings
 from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger
@@ -48,7 +47,7 @@ def collect(home: Home, settings: Settings, remote: RemoteDoor | None = None) ->
     lock = locks.take(lock_path(home), seconds=_LOCK_SECONDS)
     if lock is None:
         raise Refused(f"Another collector is running on {home.path}.", hint="Stop it first.")
-    _calm_collector_of_garbage()
+    garbage.collect_rarely()
     sys.setswitchinterval(0.001)  # The event loop gets its turn soon, even while records are being counted.
     asyncio.run(_serve(home, settings, lock, remote))
 
@@ -98,10 +97,3 @@ async def _roll_counted(home: Home, ledger: Ledger, roller: Roller) -> None:
         await roller.step(recovered.position, last + 1)
     else:
         await roller.close(_END_SECONDS)  # The wait may take weeks, and the process has a lot of memory.
-
-
-def _calm_collector_of_garbage() -> None:
-    """Makes garbage collections rare. Parsing creates millions of objects and no cycles, and a collection for every 700
-    of them would double its time."""
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)

@@ -22,6 +22,7 @@ from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.engine import ENGINE, Desk, News, Rechecker, Report, World
 from serinus.engine.reconcile.rechecking import SHARE
+from serinus.lib import garbage
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
@@ -76,6 +77,7 @@ def run_control(home: Home, settings: Settings) -> int:
         callers=place.router if place.asks_keys else None,
         token_name=token,
     )
+    garbage.collect_rarely()  # A full collection takes as long as ten ticks of the engine, and the API waits for it.
     stop = threading.Event()
     if renewal is not None:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()

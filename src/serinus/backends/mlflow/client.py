@@ -19,6 +19,7 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+_OK = 200
 
 
 def connect(uri: str) -> Any:
@@ -31,16 +32,20 @@ def connect(uri: str) -> Any:
 
 
 def asked(uri: str, endpoint: str, **parameters: str | int) -> bytes:
-    """Returns the response of the server to a GET of its REST API. MLflow's client takes a hundred times as long to
-    parse it.
+    """Returns the response of the server to a GET of its REST API, which is not parsed: MLflow's client takes a
+    hundred times as long as necessary.
 
     Settings and credentials are those of the client. It must be called after `connect`.
     """
     from mlflow.utils import credentials, rest_utils
 
-    request: Any = rest_utils.http_request_safe
+    request: Any = rest_utils.http_request
     own: Any = credentials.get_default_host_creds
-    content: bytes = request(own(uri), f"/api/2.0/mlflow/{endpoint}", "GET", params=parameters).content
+    path = f"/api/2.0/mlflow/{endpoint}"
+    response = request(own(uri), path, "GET", params=parameters)
+    if response.status_code != _OK:  # An answer that is none of MLflow's is found by whoever parses it.
+        rest_utils.verify_rest_response(response, path)
+    content: bytes = response.content
     return content
 
 

@@ -40,14 +40,30 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _Response:
     """The part of a response that is read."""
 
     registered_models: Sequence[_Model] = ()
     next_page_token: str = ""
 
 
-_PAGES = TypeAdapter(_Page)
+_RESPONSES = TypeAdapter(_Response)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a response says, and its text."""
+
+    text: bytes
+    aliases: Mapping[str, Mapping[str, str]]
+    """Model -> alias -> version."""
+    next_page_token: str
+
+    @classmethod
+    def parsed(cls, text: bytes) -> _Page:
+        found = _RESPONSES.validate_json(text)
+        aliases = {model.name: {one.alias: one.version for one in model.aliases} for model in found.registered_models}
+        return cls(text, aliases, found.next_page_token)
 
 
 class MlflowRegistry:
@@ -75,6 +91,8 @@ class MlflowRegistry:
         self._run_files = cache / RUNS
         self._lock = threading.Lock()
         self._connected: Any = None
+        self._known_pages: Sequence[_Page] = ()
+        """The pages that were read last."""
 
     def find(self, model: str, version_or_alias: str) -> VersionRef:
         """Raises Refused for a version that is PENDING or whose registration FAILED, and for the alias `latest`."""
@@ -105,11 +123,7 @@ class MlflowRegistry:
                 model.name: {alias: str(version) for alias, version in model.aliases.items()}
                 for model in self._models()
             }
-        return {
-            model.name: {one.alias: one.version for one in model.aliases}
-            for page in self._pages()
-            for model in page.registered_models
-        }
+        return {model: aliases for page in self._pages() for model, aliases in page.aliases.items()}
 
     def who_set(self, model: str, alias: str, version: str) -> str:
         return self._proposals.who(model, alias, version) if self._proposals else ""
@@ -168,18 +182,19 @@ class MlflowRegistry:
         with mlflow_client.explained(self._uri), places.only(self._places, self._uri):
             yield self._connected
 
-    def _pages(self) -> Iterator[_Page]:
-        """Yields the pages of a server. They are read often, so parsing them must be fast."""
-        more: dict[str, str] = {}
-        while True:
+    def _pages(self) -> Sequence[_Page]:
+        """Returns the pages of a server. They are read often and seldom differ, so only those that do are parsed."""
+        pages = list[_Page]()
+        token = ""
+        while not pages or token:
+            more = {"page_token": token} if token else {}
             with self._client():
-                page = _PAGES.validate_json(
-                    mlflow_client.asked(self._uri, "registered-models/search", max_results=_PAGE, **more)
-                )
-            yield page
-            if not page.next_page_token:
-                return
-            more = {"page_token": page.next_page_token}
+                text = mlflow_client.asked(self._uri, "registered-models/search", max_results=_PAGE, **more)
+                known = self._known_pages[len(pages)] if len(pages) < len(self._known_pages) else None
+                pages.append(known if known is not None and known.text == text else _Page.parsed(text))
+            token = pages[-1].next_page_token
+        self._known_pages = pages
+        return pages
 
     def _models(self) -> Iterator[Any]:
         token: str | None = None

@@ -26,6 +26,17 @@ from serinus.core.rollout import ModelState, Order, Rollout
 _VALUES_A_QUERY = 500
 """Databases limit the number of values in a query."""
 
+# Built once, since the engine asks for them in each tick, and building one takes as long as executing it.
+_IN_FLIGHT = select(rollouts.c.document).where(rollouts.c.in_flight).order_by(rollouts.c.number)
+_PENDING = select(pending.c.document).order_by(pending.c.number)
+_SETTING = select(settings.c.value).where(settings.c.key == bindparam("wanted"))
+_MODELS_AFTER = (
+    select(models.c.document)
+    .where(models.c.model > bindparam("last"))
+    .order_by(models.c.model)
+    .limit(bindparam("most"))
+)
+
 
 class SqlStore:
     """`url` is SQLAlchemy's: `sqlite:////home/me/.serinus/store.db` or `postgresql://serinus@db/serinus`. The
@@ -113,12 +124,11 @@ class SqlStore:
 
     def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
         """Oldest first."""
-        query = select(rollouts.c.document).where(rollouts.c.in_flight).order_by(rollouts.c.number)
         if model is not None:
-            return self._rollouts(query.where(rollouts.c.model == model))
+            return self._rollouts(_IN_FLIGHT.where(rollouts.c.model == model))
         known = self._flying
         with self._database.read() as connection:
-            texts = connection.execute(query).scalars().all()
+            texts = connection.execute(_IN_FLIGHT).scalars().all()
         found = {text: known.get(text) or ROLLOUT.load(text) for text in texts}
         self._flying = found
         return list(found.values())
@@ -184,6 +194,8 @@ class SqlStore:
             return [ORDER.load(text) for text in connection.execute(query).scalars()]
 
     def orders_of(self, rollout_ids: Collection[str]) -> Mapping[str, Sequence[Order]]:
+        if not rollout_ids:
+            return {}
         at = orders.c
         query = select(at.rollout, at.document).where(at.rollout.in_(list(rollout_ids))).order_by(at.rollout, at.number)
         found: dict[str, list[Order]] = {}
@@ -201,7 +213,7 @@ class SqlStore:
                 connection.execute(insert(pending).values(id=successor.id, document=document))
 
     def pending(self) -> Sequence[Rollout]:
-        return self._rollouts(select(pending.c.document).order_by(pending.c.number))
+        return self._rollouts(_PENDING)
 
     # --- models and releases ------------------------------------------------------------------------------
 
@@ -210,9 +222,8 @@ class SqlStore:
         return self._models(query if names is None else query.where(models.c.model.in_(sorted(names))))
 
     def models_after(self, model: str, limit: int) -> Sequence[ModelState]:
-        query = select(models.c.document).where(models.c.model > model)
         with self._database.read() as connection:
-            found = connection.execute(query.order_by(models.c.model).limit(limit)).scalars()
+            found = connection.execute(_MODELS_AFTER, {"last": model, "most": limit}).scalars()
             return [MODEL_STATE.load(text) for text in found]
 
     def _models(self, query: Select[Any]) -> Sequence[ModelState]:
@@ -338,7 +349,7 @@ class SqlStore:
 
     def setting(self, key: str) -> str | None:
         with self._database.read() as connection:
-            return connection.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+            return connection.execute(_SETTING, {"wanted": key}).scalar()
 
     def settings(self, prefix: str) -> Mapping[str, str]:
         query = select(settings.c.key, settings.c.value).where(settings.c.key.startswith(prefix, autoescape=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.disturbances import Disturbances
+from serinus.lib import garbage
 from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger
 from serinus.predictions.counts.store import CountStore
@@ -48,8 +48,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # The collector ends this process by closing its stdin.
         signal.signal(number, signal.SIG_IGN)
     os.nice(5)
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)  # A segment has many lists of scores and no cycles.
+    garbage.collect_rarely()
     schedule = Schedule(given.commits, given.seconds)
     work = Work(Home(given.home), place_at(given.table), schedule, given.database)
     for line in sys.stdin:

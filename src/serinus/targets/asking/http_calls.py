@@ -25,17 +25,24 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     """The names are in lower case."""
-    body: Any = field(repr=False)
-    """The decoded JSON, or None where the content is not JSON."""
     seconds: float
     """From the first byte sent to the last byte received."""
-    content: bytes = field(repr=False, default=b"")
+    content: bytes = field(repr=False)
     """The body as it was received."""
+
+    @property
+    def body(self) -> Any:
+        """The decoded JSON, or None where the content is not JSON. Each call decodes it."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
 
     @property
     def error(self) -> str:
         """The reason that the other end gives for its refusal."""
-        said = self.body.get("error") if isinstance(self.body, dict) else None
+        body = self.body
+        said = body.get("error") if isinstance(body, dict) else None
         return said[:_LONGEST_ERROR] if isinstance(said, str) else f"it answered {self.status}"
 
 
@@ -70,7 +77,7 @@ def call(
         timer.cancel()
         connection.close()
     names = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, names, _decoded(content), seconds, content)
+    return Answer(response.status, names, seconds, content)
 
 
 def _end(stream: socket.socket, late: threading.Event) -> None:
@@ -78,10 +85,3 @@ def _end(stream: socket.socket, late: threading.Event) -> None:
     late.set()
     with contextlib.suppress(OSError):
         stream.shutdown(socket.SHUT_RDWR)
-
-
-def _decoded(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -16,7 +17,8 @@ from serinus.targets.local.host.state_files import Placed
 from serinus.targets.local.host.unix_http import Answer, call
 
 _PLACED = TypeAdapter(Placed)
-_PLACEMENTS = TypeAdapter(Sequence[Placement])
+_RELEASES = TypeAdapter(list[dict[str, Any]])
+_PLACEMENT = TypeAdapter(Placement)
 
 _ERRORS = {401: Forbidden, 404: NotFound, 409: Refused, 422: InvalidInput}
 
@@ -32,6 +34,8 @@ class HostTarget:
         for that."""
         self._home = home
         self._timeout = timeout
+        self._known: Mapping[Any, tuple[object, Placement]] = {}
+        """Release -> what the host last said of it, and its placement. Most stay the same."""
 
     def place(self, release: Release, scale: Scale = USUAL) -> None:
         """Raises an error where another release is placed under the same id."""
@@ -62,8 +66,13 @@ class HostTarget:
 
     def observe(self) -> Mapping[str, Placement]:
         """Returns the placements, by release."""
-        placements = _PLACEMENTS.validate_python(self._call("GET", "/releases").body)
-        return {placement.release: placement for placement in placements}
+        found = dict[str, tuple[object, Placement]]()
+        for told in _RELEASES.validate_json(self._call("GET", "/releases").content):
+            known = self._known.get(told.get("release"))
+            placement = known[1] if known is not None and known[0] == told else _PLACEMENT.validate_python(told)
+            found[placement.release] = (told, placement)
+        self._known = found
+        return {release: placement for release, (_, placement) in found.items()}
 
     def _call(self, method: str, target: str, body: bytes | None = None) -> Answer:
         try:
