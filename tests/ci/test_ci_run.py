@@ -187,6 +187,16 @@ def test_the_tests_of_the_cluster_are_left_out_where_no_time_is_left_for_them(tm
 
 
 @pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user")
+def test_the_tests_that_need_root_are_left_out_where_no_time_is_left_for_them(tmp_path: Path) -> None:
+    told = run_lab(tmp_path, 0, CI="true", SERINUS_CI_CLUSTER="no", SERINUS_CI_MINUTES="4")
+    assert told.returncode == 0, told.stderr
+    assert "checked by" in told.stdout
+    assert "tested by root" not in told.stdout
+    assert "THE TESTS THAT NEED ROOT ARE SKIPPED" in told.stderr
+
+
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
 def test_the_lab_is_built_with_the_time_that_the_checks_leave_and_not_after_they_are_interrupted(
     tmp_path: Path,

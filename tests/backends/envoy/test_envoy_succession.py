@@ -152,8 +152,8 @@ def test_one_that_cannot_hand_its_sockets_over_is_dismissed(
         before.terminate()
         before.wait(10)
         callers.more()
-    # The kernel resets the connections that wait in the queue of a socket that is closed (net.ipv4.tcp_migrate_req would
-    # hand them on): at most the one that each caller is making.
+    # The kernel resets connections in the queue of a socket that is closed (net.ipv4.tcp_migrate_req would hand them
+    # on): at most the one that each caller is making.
     resets = callers.ended.pop("ConnectionResetError", 0)
     assert set(callers.ended) == {"200"}
     assert resets <= 2
