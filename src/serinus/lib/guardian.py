@@ -81,7 +81,7 @@ def main() -> None:
 def _received(control: socket.socket) -> Sequence[int]:
     """Returns the descriptors of the next message, none of which the command inherits. Empty: the other end is gone.
 
-    `socket.recv_fds` does not pass flags on in Python 3.11.
+    `socket.recv_fds` does not pass flags on in Python 3.11, and this program imports nothing but the standard library.
     """
     space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * _SIZE)
     _, parts, _, _ = control.recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
@@ -92,7 +92,7 @@ def _guard(descriptors: Sequence[int]) -> None:
     """Runs the command, and ends when it and its descendants have ended."""
     document, lifeline, directory, *streams = descriptors
     told = os.pread(document, os.fstat(document).st_size, 0)
-    arguments, environment, first, mask, inherited = marshal.loads(told)  # noqa: S302  this process trusts who asks
+    arguments, environment, first, mask, inherited = marshal.loads(told)  # noqa: S302  it comes from the parent process
     os.setsid()
     os.umask(mask)
     os.fchdir(directory)

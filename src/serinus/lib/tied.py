@@ -206,7 +206,7 @@ class _Guardians:
         """Hands a command over."""
         with self._lock:
             if self._control is not None:
-                with contextlib.suppress(BrokenPipeError, ConnectionError):  # It was killed.
+                with contextlib.suppress(ConnectionError):  # It was killed.
                     socket.send_fds(self._control, [b"."], descriptors)
                     return
                 self.end()

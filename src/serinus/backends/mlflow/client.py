@@ -43,7 +43,7 @@ def asked(uri: str, endpoint: str, **parameters: str | int) -> bytes:
     own: Any = credentials.get_default_host_creds
     path = f"/api/2.0/mlflow/{endpoint}"
     response = request(own(uri), path, "GET", params=parameters)
-    if response.status_code != _OK:  # An answer that is none of MLflow's is found by whoever parses it.
+    if response.status_code != _OK:  # The caller's parser rejects a body that MLflow did not write.
         rest_utils.verify_rest_response(response, path)
     content: bytes = response.content
     return content

@@ -184,14 +184,14 @@ class MlflowRegistry:
 
     def _pages(self) -> Sequence[_Page]:
         """Returns the pages of a server. They are read often and seldom differ, so only those that do are parsed."""
+        known = {page.text: page for page in self._known_pages}
         pages = list[_Page]()
         token = ""
         while not pages or token:
             more = {"page_token": token} if token else {}
             with self._client():
                 text = mlflow_client.asked(self._uri, "registered-models/search", max_results=_PAGE, **more)
-                known = self._known_pages[len(pages)] if len(pages) < len(self._known_pages) else None
-                pages.append(known if known is not None and known.text == text else _Page.parsed(text))
+                pages.append(known.get(text) or _Page.parsed(text))
             token = pages[-1].next_page_token
         self._known_pages = pages
         return pages
