@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -102,12 +103,19 @@ def _asked(posed: Posed) -> Mapping[str, Any]:
     given.mkdir(mode=0o700)
     argument = _saved(posed, given, work)
     environment = None if posed.config is None else paths.environment
+    limits = posed.limits
+    limit = functools.partial(starting.limit, 0, memory_bytes=limits.memory_bytes, file_bytes=limits.file_bytes)
     with tempfile.TemporaryFile(dir=paths.scratch) as said, tempfile.TemporaryFile(dir=paths.scratch) as complained:
         process = starting.start(
-            command(environment, posed.module, argument), Path(sys.executable), work, said, complained, (), OF_THE_IMAGE
+            command(environment, posed.module, argument),
+            Path(sys.executable),
+            work,
+            said,
+            complained,
+            variables=OF_THE_IMAGE,
+            before=limit,
         )
-        starting.limit(process.pid, memory_bytes=posed.limits.memory_bytes, file_bytes=posed.limits.file_bytes)
-        stopped = _watched(process, Watch(work, (said, complained), posed.limits))
+        stopped = _watched(process, Watch(work, (said, complained), limits))
         return {
             "code": process.returncode,
             "said": last_line(said, _LONGEST_ANSWER),

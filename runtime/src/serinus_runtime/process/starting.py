@@ -8,7 +8,7 @@ import os
 import resource
 import subprocess
 from pathlib import Path
-from typing import IO, Any, Iterator, Mapping, Sequence
+from typing import IO, Any, Callable, Iterator, Mapping, Sequence
 
 from serinus_runtime.isolation import written
 
@@ -38,14 +38,16 @@ def start(
     errors: IO[bytes] | int,
     passed: Sequence[int] = (),
     variables: Sequence[str] = (),
+    before: Callable[[], None] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts a process with `options`, as `outliving` does. Raises OSError.
 
-    It also has those of this process's environment variables that are in `variables`.
+    It also has those of this process's environment variables that are in `variables`. `before` is called in the new
+    process before the command. Only a process without other threads may give it (see `preexec_fn` of `subprocess`).
     """
     with options(python, scratch, output, errors, passed) as chosen:
         more = {name: os.environ[name] for name in variables if name in os.environ}
-        return outliving(command, **{**chosen, "env": {**chosen["env"], **more}})
+        return outliving(command, preexec_fn=before, **{**chosen, "env": {**chosen["env"], **more}})
 
 
 def outliving(command: Sequence[str], **chosen: Any) -> subprocess.Popen[bytes]:
@@ -95,7 +97,7 @@ def environment(python: Path, scratch: Path) -> dict[str, str]:
 
 
 def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:
-    """Sets limits of a process that was just started. Its children inherit them.
+    """Sets limits of a process that was just started, or of this one (`pid` is 0). Its children inherit them.
 
     Core dumps are disabled, because they would contain callers' data. `memory_bytes` limits the memory that it
     allocates. It may have fewer descriptors than this process, because the kernel refuses to pass descriptors while

@@ -3,10 +3,12 @@
     python -I -S -c "... from serinus_runtime.process.trial_zygote import main; main()" config.json
 
 config: {"control_fd", "artifact", "readable": [..], "scratch", "confine"}. It works like `zygote`, but answers a
-message `{"module", "config"}`, with the descriptors of the trial's standard output and error, by three: `{"pid": n}` at
-once (or only `{"error": text}`), `{"dead": true}` when `serinus_runtime.<module>` with the file `config` has ended, and
-`{"ended": status}` after the other side has killed everything that it has started and said so. A signal is a negative
-status.
+message `{"module", "config"}` by three: `{"pid": n}` at once (or only `{"error": text}`), `{"dead": true}` when
+`serinus_runtime.<module>` with the file `config` has ended, and `{"ended": status}` after the other side has killed
+everything that it has started and said so. A signal is a negative status.
+
+The message carries three descriptors: the trial's standard output and error, and a pipe. The trial does nothing until
+the other side has put its limits on it and written to the pipe.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from serinus_runtime.process.forking import end_with, part_from_zygote
 from serinus_runtime.process.zygote import serve, tell
 
 _LONGEST = 16
+_NOT_BEGUN = 1
 
 
 def main() -> None:
@@ -51,12 +54,14 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
     return {"ended": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
 
 
-def _trial(module: str, config: str, output: int, errors: int) -> int:
+def _trial(module: str, config: str, output: int, errors: int, begin: int) -> int:
     """Runs the trial `module`, and returns the exit status."""
     os.setpgid(0, 0)  # Not a session, which would be a scheduling group of its own with the usual priority.
+    if not os.read(begin, _LONGEST):  # The other side is gone.
+        return _NOT_BEGUN
     os.dup2(output, 1)
     os.dup2(errors, 2)
-    for descriptor in (output, errors):
+    for descriptor in (output, errors, begin):
         os.close(descriptor)
     part_from_zygote()
     sys.argv = [sys.argv[0], config]

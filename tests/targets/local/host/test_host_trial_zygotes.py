@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 import venv
 from pathlib import Path
 from textwrap import dedent, indent
@@ -250,6 +251,23 @@ def test_a_forked_trial_has_the_limits_of_the_one_who_asks(home, zygotes, model,
     with pytest.raises(Unbuildable, match="MemoryError"):
         asked(narrow, path, 1.0)
     assert asked(narrow, path) == zygote
+
+
+def test_a_forked_trial_does_nothing_before_it_has_its_limits(home, zygotes, model, environment, asked):
+    class SlowLimits(TrialLimits):
+        def put_on(self, pid):
+            time.sleep(0.5)
+            super().put_on(pid)
+
+    path = model("""
+        import resource
+        return resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    """)
+    trials = Trials(home, zygotes=zygotes, limits=SlowLimits(file_bytes=12345))
+    Trials(home, zygotes=zygotes).loads(environment, path)
+    zygote = zygote_of(home)
+    assert asked(trials, path) == 12345
+    assert zygote_of(home) == zygote
 
 
 def test_forked_trials_give_way_to_the_workers_together_with_their_zygote(home, trials, model, environment, asked):

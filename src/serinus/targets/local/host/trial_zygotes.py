@@ -14,8 +14,8 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,8 @@ _IMPORT_SECONDS = 60.0
 _FORK_SECONDS = 30.0
 _KILLED_SECONDS = 5.0
 _LONGEST_ANSWER = 4096
+_BEGIN = b"begin"
+"""Written to the pipe of a trial that has its limits."""
 _KILLED = b"killed"
 """Sent to a zygote whose trial has ended: everything that the trial started is killed."""
 
@@ -82,18 +84,9 @@ class TrialZygote:
         """The exit status of `serinus_runtime.<module>` with the file `config`; it is negative for a signal. Raises
         TookTooMuch, and OSError where the trial could not be forked or the zygote is gone."""
         try:
-            message = json.dumps({"module": module, "config": config}).encode()
-            socket.send_fds(self._control, [message], [output.fileno(), errors.fileno()])
-            answer = self._answer(_FORK_SECONDS)
-            if "pid" not in answer:
-                raise ConnectionError(answer.get("error", "the zygote gave no pid"))
-            pidfd = self._child(answer["pid"])
-            try:
-                limits.put_on(answer["pid"])
+            with self._begun(module, config, output, errors, limits) as (pid, pidfd):
                 watch = Watch(self.scratch, (output, errors), limits)
-                return self._end(answer["pid"], pidfd, watch)
-            finally:
-                os.close(pidfd)
+                return self._end(pid, pidfd, watch)
         except OSError:
             self.usable = False
             raise
@@ -104,6 +97,30 @@ class TrialZygote:
         self._process.kill()  # It holds nothing that could be lost.
         self._process.wait()
         _removed(self._directory)
+
+    @contextmanager
+    def _begun(
+        self, module: str, config: str, output: IO[bytes], errors: IO[bytes], limits: TrialLimits
+    ) -> Iterator[tuple[int, int]]:
+        """Yields the pid of a trial that has begun under its limits, and a descriptor of its process. Raises
+        OSError."""
+        with ExitStack() as stack:
+            waits, begin = os.pipe()
+            stack.callback(os.close, begin)
+            try:
+                message = json.dumps({"module": module, "config": config}).encode()
+                socket.send_fds(self._control, [message], [output.fileno(), errors.fileno(), waits])
+            finally:
+                os.close(waits)
+            answer = self._answer(_FORK_SECONDS)
+            if "pid" not in answer:
+                raise ConnectionError(answer.get("error", "the zygote gave no pid"))
+            pid = answer["pid"]
+            pidfd = self._child(pid)
+            stack.callback(os.close, pidfd)
+            limits.put_on(pid)
+            os.write(begin, _BEGIN)
+            yield pid, pidfd
 
     def _child(self, pid: Any) -> int:
         """A descriptor of the process that the zygote names. The zygote's statement is only a claim: the process must
