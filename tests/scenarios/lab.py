@@ -103,6 +103,31 @@ class Inline(Executor):
         return future
 
 
+class Late(Executor):
+    """Runs a job when it is submitted, and answers `delay` later in virtual time. None: when it is told to."""
+
+    def __init__(self, clock: VirtualClock, delay: timedelta | None) -> None:
+        self._clock = clock
+        self.delay = delay
+        self._waiting: list[tuple[datetime, Future[Any], Future[Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._waiting.append((self._clock.now(), future, Inline().submit(fn, *args, **kwargs)))
+        return future
+
+    def answer(self) -> None:
+        """Answers what is due."""
+        waiting, self._waiting = self._waiting, []
+        for since, future, done in waiting:
+            if self.delay is None or self._clock.now() - since < self.delay:
+                self._waiting.append((since, future, done))
+            elif error := done.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+
 @dataclass
 class FakeRegistry:
     files: Path
@@ -718,6 +743,8 @@ class Lab:
         self.fleet = FakeFleet({MODEL: SPEC})
         self.store = SqlStore(f"sqlite:///{directory / 'store.db'}")
         self.per_second = 0
+        self.executor: Executor = Inline()
+        """Runs the long work of the engine that the next `restart` makes."""
         self.rescorer = FakeRescorer(self.behaviours)
         self.scorer = FakeScorer(self.behaviours)
         self.world = World(
@@ -742,7 +769,7 @@ class Lab:
         self.desk = Desk(world or self.world, news)
         self.engine = Engine(
             world or self.world,
-            Jobs(Inline(), told=news.tell),
+            Jobs(self.executor, told=news.tell),
             deploy_by_alias=self.desk.deploy_by_alias,
             news=news,
             roll_back=self.desk.roll_back,
@@ -786,6 +813,8 @@ class Lab:
             if self.per_second:
                 self.log.serve(routing, int(self.per_second * TICK), self.behaviours, self.clock.time)
         self.clock.time += timedelta(seconds=TICK)
+        if isinstance(self.executor, Late):
+            self.executor.answer()
         self.engine.tick()
 
     def routed_to(self, version: str) -> bool:

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
-from serinus.core.errors import NotFound, SerinusError, TemporaryError
+from serinus.core.errors import NotFound, SerinusError, TemporaryError, Unavailable
 from serinus.core.events import Event
 from serinus.core.rollout import ModelState, Rollout
 from serinus.delivery import AliasReading, read_aliases, without_lost
 from serinus.engine.news import differing
+from serinus.engine.reconcile.outside import Outside, Pending
 from serinus.engine.world import World
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 EVERY = timedelta(seconds=5)
 AGAIN = timedelta(seconds=1)
 """The time until the next attempt after the registry did not answer."""
+_READS, _WRITES = "aliases", "alias-writes"
+"""The rooms of jobs. What is read does not wait for what is written."""
 
 DeployByAlias = Callable[[str, str], None]
 """Deploys (model, version), because a person has set `challenger`."""
@@ -27,11 +31,20 @@ DeployByAlias = Callable[[str, str], None]
 class Aliases:
     """Reads and writes the aliases. `deploy` None: versions cannot be deployed by an alias."""
 
-    def __init__(self, world: World, deploy: DeployByAlias | None) -> None:
+    def __init__(self, world: World, outside: Outside, deploy: DeployByAlias | None) -> None:
         self._world = world
+        self._outside = outside
         self._deploy = deploy
         self._found: Mapping[str, Mapping[str, str]] | None = None
         self._read: datetime | None = None
+        self._away = False
+        """Whether the registry did not answer the last time."""
+        self._writes = 0
+        """The number of calls that have written aliases."""
+        self._written: dict[str, Mapping[str, str | None]] = {}
+        """What has been written by model since the aliases were read."""
+        self._registered: dict[tuple[str, str], bool] = {}
+        """Whether the registry has a version, as of the same time."""
 
     @property
     def known(self) -> bool:
@@ -39,7 +52,8 @@ class Aliases:
         return self._found is not None
 
     def read(self) -> set[str]:
-        """Returns the models whose aliases have changed. Empty where they were read a short time ago.
+        """Returns the models whose aliases have changed. Empty where they were read a short time ago, or are being
+        read.
 
         Raises SerinusError where the registry does not answer. Until it does, aliases mean nothing.
         """
@@ -47,11 +61,20 @@ class Aliases:
         pause = EVERY if self._found is not None else AGAIN
         if self._read is not None and now - self._read < pause:
             return set()
-        self._read = now
-        before, self._found = self._found or {}, None
-        self._found = self._world.registry.aliases()
-        self._take_baseline(self._found)
-        return differing(before, self._found)
+        before = self._found or {}
+        try:
+            # What was read before a write has ended may not have it.
+            found = self._outside.answer("aliases", self._writes, self._world.registry.aliases, _READS)
+        except Pending:
+            return set()
+        except SerinusError:
+            self._read, self._found, self._away = now, None, True
+            raise
+        self._read, self._found, self._away = now, found, False
+        self._written.clear()
+        self._registered.clear()
+        self._take_baseline(found)
+        return differing(before, found)
 
     def _take_baseline(self, aliases: Mapping[str, Mapping[str, str]]) -> None:
         """Records the aliases that existed before Serinus first saw the registry. They are not commands."""
@@ -63,13 +86,17 @@ class Aliases:
             store.save_model(replace(store.model(model), aliases=kept))
         store.set_setting("aliases-baseline", self._world.clock.now().isoformat())
 
-    def obey(self, state: ModelState, rollout: Rollout | None) -> tuple[ModelState, AliasReading | None]:
-        """Reads the meaning of the aliases, stores what has been seen, and only then allows them to be written.
+    def obey(self, state: ModelState, rollout: Rollout | None) -> tuple[ModelState, Mapping[str, str | None]]:
+        """Reads the meaning of the aliases, stores what has been seen, and only then returns what is to be written.
 
-        None as the reading: the aliases are unknown.
+        Raises Pending, and TemporaryError where the aliases are unknown.
         """
         if self._found is None:
-            return state, None
+            if rollout is None:  # It needs nothing. The failure is reported once, for the whole fleet.
+                return state, {}
+            if self._away:
+                raise Unavailable("the registry does not answer")
+            raise Pending
         reading = self._writable(read_aliases(state, rollout, self._found.get(state.model, {})))
         if reading.deploy is not None and self._deploy is not None:
             # The command comes first. One that was only stored as seen would be lost in a crash.
@@ -79,22 +106,42 @@ class Aliases:
             rollout_id = rollout.id if rollout else None
             notices = [Event(now, state.model, rollout_id, kind, text) for kind, text in reading.notices]
             self._world.store.save_model(reading.state, notices)
-        if reading.writes:
-            self._read = None  # They are read again in the next tick.
-        return reading.state, reading
+        return reading.state, reading.writes
+
+    def write(self, model: str, writes: Mapping[str, str | None]) -> None:
+        """Writes what `obey` has returned. Raises Pending, and SerinusError."""
+        if not writes or self._written.get(model) == writes:
+            return
+        self._outside.answer(f"aliases/{model}", writes, partial(self._set, model, writes), _WRITES)
+        self._written[model] = writes
+        self._writes += 1
+        self._read = None  # They are read again in the next tick.
+
+    def _set(self, model: str, writes: Mapping[str, str | None]) -> None:
+        for alias, version in writes.items():
+            if version is None:
+                self._world.registry.drop_alias(model, alias)
+            else:
+                self._world.registry.set_alias(model, alias, version)
 
     def _writable(self, reading: AliasReading) -> AliasReading:
         """Returns the reading without the aliases of versions that were deleted or renamed in the registry.
 
-        That is reported once, and not attempted again.
+        That is reported once, and not attempted again. Raises Pending.
         """
         model = reading.state.model
         for alias, version in reading.writes.items():
-            if version is not None and not self._registered(model, version):
+            if version is not None and not self._is_registered(model, version):
                 reading = without_lost(reading, alias, version, registered=model in (self._found or {}))
         return reading
 
-    def _registered(self, model: str, version: str) -> bool:
+    def _is_registered(self, model: str, version: str) -> bool:
+        if (model, version) not in self._registered:
+            find = partial(self._find, model, version)
+            self._registered[model, version] = self._outside.answer(f"versions/{model}", version, find, _WRITES)
+        return self._registered[model, version]
+
+    def _find(self, model: str, version: str) -> bool:
         try:
             self._world.registry.find(model, version)
         except NotFound:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from serinus.core.errors import SerinusError, TemporaryError
+from serinus.core.errors import SerinusError, TemporaryError, Unavailable
 from serinus.core.evidence import Watch
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import USUAL, Release, Scale
 from serinus.core.rollout import Kind, ModelState, Phase, Rollout
 from serinus.core.routing import Routing
-from serinus.delivery import AliasReading, routing_of, step_watch
+from serinus.delivery import routing_of, step_watch
 from serinus.engine.distrust import shortcut_of
 from serinus.engine.news import differing
+from serinus.engine.reconcile.outside import Outside, Pending, Unsettled
 from serinus.engine.world import World
 
 ROUTING_CHECKED = timedelta(seconds=10)
@@ -25,13 +27,15 @@ FLEET_READ = timedelta(seconds=5)
 
 
 class Converger:
-    """Makes routing, aliases and the fleet repository match the status. It caches only what was verified recently.
+    """Makes the routing and the fleet repository match the status. It caches only what was verified recently.
 
-    `carry_out` carries out what people have changed in the fleet repository, and returns whether nothing is left.
+    `carry_out` carries out what people have changed in the fleet repository, and returns whether nothing is left. It
+    may raise Pending.
     """
 
-    def __init__(self, world: World, carry_out: Callable[[], bool]) -> None:
+    def __init__(self, world: World, outside: Outside, carry_out: Callable[[], bool]) -> None:
         self._world = world
+        self._outside = outside
         self._carry_out = carry_out
         self._routing: Mapping[str, Routing] = {}
         """The routing in force, as far as it was read back or confirmed."""
@@ -74,58 +78,53 @@ class Converger:
         self._fleet_read = now
         position, changed = self._world.fleet.changes(self._fleet)
         # What differs will be written over, and is no order any more then: of a file, only the last change counts.
-        if (changed is None or changed) and not self._carry_out():
+        try:
+            if (changed is None or changed) and not self._carry_out():
+                return ()
+        except Pending:
+            self._fleet_read = None
             return ()
         self._fleet = position
         for model in list(self._published) if changed is None else changed:
             self._published.pop(model, None)
         return changed
 
-    def converge(
+    def serve(
         self,
         state: ModelState,
         rollout: Rollout | None,
         placements: Mapping[str, Placement] | None,
-        reading: AliasReading | None,
-    ) -> Sequence[str]:
-        """Makes the world match the status. Returns in words what does not match yet. Empty: everything does."""
-        parts: tuple[tuple[str, Callable[[], str]], ...] = (
-            ("routing", lambda: self._route(state, rollout, placements)),
-            ("scale", lambda: _scale_missing(state, placements)),
-            ("aliases", lambda: self._alias(state.model, rollout, reading)),
-            ("fleet repository", lambda: self._publish(state, rollout)),
-        )
-        unsettled = []
-        for name, make in parts:
-            try:
-                missing = make()
-            except TemporaryError as error:
-                missing = str(error)
-            if missing:
-                unsettled.append(f"{name}: {missing}")
-        return unsettled
+        unsettled: Unsettled,
+    ) -> None:
+        """Makes the routing and the scale match the status, and notes what does not match yet."""
+        with unsettled.part("routing"):
+            self._route(state, rollout, placements)
+        with unsettled.part("scale"):
+            _check_scale(state, placements)
 
-    def _route(self, state: ModelState, rollout: Rollout | None, placements: Mapping[str, Placement] | None) -> str:
+    def _route(self, state: ModelState, rollout: Rollout | None, placements: Mapping[str, Placement] | None) -> None:
         if state.champion is None:
-            return self._retire(state)
+            self._retire(state)
+            return
         if placements is None:
-            return "the model host does not answer"
+            raise Unavailable("the model host does not answer")
         arms = [state.champion.id] + ([rollout.candidate.id] if rollout is not None and rollout.candidate else [])
         ready = {one: placements[one].endpoint for one in arms if one in placements and placements[one].endpoint}
         live = placements.get(state.champion.id)
         promoting = rollout is not None and rollout.status.phase is Phase.PROMOTING
         if live is None or (promoting and not live.answers):
-            return f"{state.champion.id} is not ready" + (f": {live.reason}" if live and live.reason else "")
+            raise Unavailable(
+                f"{state.champion.id} is not ready" + (f": {live.reason}" if live and live.reason else "")
+            )
         wanted = routing_of(state, rollout, ready)
         if wanted is None:
-            return f"{state.champion.id} has no endpoint"
+            raise Unavailable(f"{state.champion.id} has no endpoint")
         if rollout is not None and (watch := step_watch(rollout)) is not None and watch not in self._watched:
             self._world.log.watch(watch)
             self._watched.append(watch)
         self._apply(wanted)
-        return ""
 
-    def _retire(self, state: ModelState) -> str:
+    def _retire(self, state: ModelState) -> None:
         """Has the router tell callers that the model is retired. A model that never was live has no routing."""
         now = self._world.clock.now()
         known = self._retired.get(state.model)
@@ -135,7 +134,6 @@ class Converger:
             self._routing = {model: routing for model, routing in self._routing.items() if model != state.model}
             self._world.router.retire(state.model)
             self._retired[state.model] = now
-        return ""
 
     def _apply(self, wanted: Routing) -> None:
         self._retired.pop(wanted.model, None)
@@ -145,29 +143,16 @@ class Converger:
             self._world.router.apply(wanted)
             self._routing = {**self._routing, wanted.model: wanted}
 
-    def _alias(self, model: str, rollout: Rollout | None, reading: AliasReading | None) -> str:
-        if (
-            reading is None
-        ):  # A model without a rollout needs nothing. The failure is reported once, for the whole fleet.
-            return "" if rollout is None else "the registry does not answer"
-        for alias, version in reading.writes.items():
-            if version is None:
-                self._world.registry.drop_alias(model, alias)
-            else:
-                self._world.registry.set_alias(model, alias, version)
-        return ""
-
-    def _publish(self, state: ModelState, rollout: Rollout | None) -> str:
+    def publish(self, state: ModelState, rollout: Rollout | None) -> None:
+        """Has the fleet repository say what is live. Raises Pending, and TemporaryError."""
         live = live_of(state)
-        if live is None:
-            return ""
+        if live is None or self._published.get(state.model) == live:
+            return
         if rollout is not None and rollout.kind is Kind.ROLLBACK and rollout.status.phase is Phase.PLACE:
-            return ""  # Git may say already what will be live.
-        if self._published.get(state.model) == live:
-            return ""
-        self._world.fleet.publish(state.model, live, who=state.who, why=state.why)
+            return  # Git may say already what will be live.
+        call = partial(self._world.fleet.publish, state.model, live, who=state.who, why=state.why)
+        self._outside.answer(f"live/{state.model}", live, call, "fleet")
         self._published[state.model] = live
-        return ""
 
 
 def live_of(state: ModelState) -> Mapping[str, object] | None:
@@ -186,13 +171,13 @@ def live_of(state: ModelState) -> Mapping[str, object] | None:
     }
 
 
-def _scale_missing(state: ModelState, placements: Mapping[str, Placement] | None) -> str:
-    """Returns a sentence where the champion, or a part of it, runs with another scale than the model's."""
+def _check_scale(state: ModelState, placements: Mapping[str, Placement] | None) -> None:
+    """Raises Unavailable where the champion, or a part of it, runs with another scale than the model's."""
     placed = (placements or {}).get(state.champion.id) if state.champion else None
     if placed is None or placed.scale is None or (placed.scale == state.scale and placed.scaled):
-        return ""
+        return
     why = f": {placed.reason}" if placed.reason and not placed.scaled else ""
-    return f"{placed.release} does not have its new scale yet{why}"
+    raise Unavailable(f"{placed.release} does not have its new scale yet{why}")
 
 
 def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:

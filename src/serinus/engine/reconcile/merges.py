@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from serinus.core.errors import Refused, SerinusError, TemporaryError
 from serinus.core.events import Event
 from serinus.core.merged import Merged, MergedFile
 from serinus.engine.policies import digest_of
+from serinus.engine.reconcile.outside import Outside, Pending
 from serinus.engine.world import World
 
 log = logging.getLogger(__name__)
@@ -39,8 +42,9 @@ class Merges:
     What was in the repository when Serinus first saw it is no order.
     """
 
-    def __init__(self, world: World, take: TakeMerged | None) -> None:
+    def __init__(self, world: World, outside: Outside, take: TakeMerged | None) -> None:
         self._world = world
+        self._outside = outside
         self._take = take
         self._read: datetime | None = None
         self._failed: tuple[str, ...] = ()
@@ -58,15 +62,18 @@ class Merges:
         """Carries out what people have changed since the last time. Nothing where that was a short time ago. What
         fails is in `trouble`, and stops no rollout."""
         if self._read is None or self._world.clock.now() - self._read >= EVERY:
-            self.read_at_once()
+            with suppress(Pending):
+                self.read_at_once()
 
     def read_at_once(self) -> bool:
-        """The same, however short ago it was. Returns whether nothing is left to be carried out."""
+        """The same, however short ago it was. Returns whether nothing is left to be carried out. Raises Pending."""
         if self._take is None:
             return True
-        self._read = self._world.clock.now()
+        self._read = None
         try:
-            self._carry_out_new(self._take)
+            self._outside.answer("merges", "", partial(self._carry_out_new, self._take), "merges")
+        except Pending:
+            raise
         except SerinusError as error:
             self._failed = (str(error),)
         except Exception:
@@ -74,6 +81,7 @@ class Merges:
             self._failed = ("reading what people have merged failed; see logs/control.log",)
         else:
             self._failed = ()
+        self._read = self._world.clock.now()
         return not self._failed
 
     def _carry_out_new(self, take: TakeMerged) -> None:
@@ -107,10 +115,11 @@ class Merges:
         self._world.store.emit([Event(self._world.clock.now(), one.model, None, "merge-refused", words)])
 
     def _keep(self, model: str, refusal: _Refusal | None) -> None:
-        if refusal is not None:
-            self._refused[model] = refusal
-        elif self._refused.pop(model, None) is None:
+        others = {name: one for name, one in self._refused.items() if name != model}
+        if refusal is None and len(others) == len(self._refused):
             return
+        # Another thread may be reading it.
+        self._refused = {**others, model: refusal} if refusal else others
         self._world.store.set_setting(_REFUSED + model, json.dumps(asdict(refusal)) if refusal else "")
 
     def _forget_corrected(self) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 from serinus.core.errors import Refused, SerinusError, TemporaryError
 from serinus.core.placement import Placement
@@ -37,6 +38,7 @@ from serinus.engine.reconcile.converge import Converger, ensure, place, wanted_r
 from serinus.engine.reconcile.jobs import Jobs
 from serinus.engine.reconcile.merges import Merges, TakeMerged
 from serinus.engine.reconcile.observe import Observer
+from serinus.engine.reconcile.outside import Outside, Pending, Unsettled
 from serinus.engine.reconcile.taking_over import take_over
 from serinus.engine.reconcile.watching import RollBack, Watcher
 from serinus.engine.world import World
@@ -72,10 +74,11 @@ class Engine:
         self._news = news or News()
         self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
-        self._merges = Merges(world, take_merged)
-        self._converger = Converger(world, self._merges.read_at_once)
+        self._outside = Outside(self._jobs)
+        self._merges = Merges(world, self._outside, take_merged)
+        self._converger = Converger(world, self._outside, self._merges.read_at_once)
         self._capacity = Capacity(world)
-        self._aliases = Aliases(world, deploy_by_alias)
+        self._aliases = Aliases(world, self._outside, deploy_by_alias)
         self._looked_at: list[Rollout] = []
         """The rollouts of this tick that only a look of the judge has changed. They are stored together at its end."""
         self._coming_up = False
@@ -281,20 +284,27 @@ class Engine:
     def _tick_model(self, state: ModelState, rollout: Rollout | None) -> None:
         placements = self._placements_of(state, rollout)
         for _ in range(TRANSITIONS_A_TICK):
-            state, reading = self._aliases.obey(state, rollout)
-            unsettled = self._converger.converge(state, rollout, placements, reading)
+            unsettled = Unsettled()
+            self._converger.serve(state, rollout, placements, unsettled)
+            with unsettled.part("aliases"):
+                state, writes = self._aliases.obey(state, rollout)
+                self._aliases.write(state.model, writes)
+            with unsettled.part("fleet repository"):
+                self._converger.publish(state, rollout)
             if rollout is None:
-                self._say(state.model, unsettled)
+                self._say(state.model, unsettled.lines, again=unsettled.pending)
                 self._capacity.settle(state, placements)
                 return
             seen = self._observer.observe(rollout, placements, settled=not unsettled)
-            self._say(state.model, (*unsettled, *self._observer.trouble(rollout)))
+            self._say(state.model, (*unsettled.lines, *self._observer.trouble(rollout)), again=unsettled.pending)
             seen = self._capacity.prepare(state, rollout, seen, placements)
             moved = advance(rollout, seen, self._world.clock.now())
             if moved is None:
                 self._coming_up |= rollout.status.phase is Phase.PLACE
                 return
             name, after = moved
+            if name == "approved" and after.spec_waits and not self._has_kept_spec(after):
+                return
             state = self._persist(name, rollout, after, state)
             if name == "still-watching" or after.status.phase.ended:
                 return
@@ -315,8 +325,6 @@ class Engine:
         if name == "still-watching":
             self._looked_at.append(after)
             return state
-        if name == "approved" and after.spec_waits:
-            keep_spec(self._world, after)
         if (entry := audit_of(name, after)) is not None:
             self._world.store.audit(*entry, now)
         if after.status.phase is Phase.PROMOTING:
@@ -336,12 +344,24 @@ class Engine:
             self._news.tell(after.model)  # It is visited once more, without a rollout in flight.
         return state
 
-    def _say(self, model: str, lines: Sequence[str]) -> None:
+    def _has_kept_spec(self, rollout: Rollout) -> bool:
+        """Whether its spec is the model's. Raises TemporaryError."""
+        keep = partial(keep_spec, self._world, rollout)
+        try:
+            self._outside.answer(f"spec/{rollout.model}", rollout.id, keep, "fleet")
+        except Pending:
+            return False
+        return True
+
+    def _say(self, model: str, lines: Sequence[str], *, again: bool = False) -> None:
+        """Shows what is wrong with a model. With `again`, or where something is, it is visited in the next tick."""
         if lines:
             self.trouble[model] = tuple(lines)
-            self._again.add(model)
         else:
             self.trouble.pop(model, None)
+        if lines or again:
+            self._again.add(model)
+        else:
             self._again.discard(model)
 
     # --- what waits for the present rollout to end --------------------------------------------------------
