@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import yaml
@@ -94,6 +97,48 @@ def test_late_answers_change_nothing_but_time(serving: Lab, seconds: float) -> N
     serving.everything_agrees_on("7")
     kinds = [event.kind for event in serving.store.events(model=MODEL, limit=10_000)]
     assert kinds.count("champion-put-back") == 1
+
+
+def test_the_loop_itself_calls_neither_the_registry_nor_the_server_of_the_fleet(
+    serving: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_a_job = False
+    on_the_loop: list[str] = []
+    called: set[str] = set()
+
+    class Watched(Late):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            nonlocal in_a_job
+            in_a_job = True
+            try:
+                return super().submit(fn, *args, **kwargs)
+            finally:
+                in_a_job = False
+
+    def watch(port: object, name: str) -> None:
+        asked = getattr(port, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            called.add(name)
+            if not in_a_job:
+                on_the_loop.append(name)
+            return asked(*args, **kwargs)
+
+        monkeypatch.setattr(port, name, call)
+
+    serving.executor = Watched(serving.clock, timedelta(seconds=2))
+    serving.restart()
+    for name in ("find", "newest", "aliases", "who_set", "set_alias", "drop_alias", "fetch", "run_file"):
+        watch(serving.registry, name)
+    for name in ("publish", "write", "merged"):
+        watch(serving.fleet, name)
+    serving.register("8")
+    serving.registry.alias[MODEL]["challenger"] = "8"
+    serving.run(3600, until=lambda: serving.rollout.version == "8" and serving.phase.ended)
+    serving.run(60)
+    serving.everything_agrees_on("8")
+    assert on_the_loop == []
+    assert called >= {"find", "aliases", "set_alias", "drop_alias", "fetch", "publish", "write", "merged"}
 
 
 def test_a_version_that_was_deleted_is_told_once_however_late_the_answer(serving: Lab) -> None:

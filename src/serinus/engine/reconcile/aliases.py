@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 EVERY = timedelta(seconds=5)
 AGAIN = timedelta(seconds=1)
 """The time until the next attempt after the registry did not answer."""
-_READS, _WRITES = "aliases", "alias-writes"
+_READS, _WRITES, _DEPLOYMENTS = "aliases", "alias-writes", "alias-deployments"
 """The rooms of jobs. What is read does not wait for what is written."""
 
 DeployByAlias = Callable[[str, str], None]
@@ -98,9 +98,13 @@ class Aliases:
                 raise Unavailable("the registry does not answer")
             raise Pending
         reading = self._writable(read_aliases(state, rollout, self._found.get(state.model, {})))
+        command = f"deploy/{state.model}"
         if reading.deploy is not None and self._deploy is not None:
             # The command comes first. One that was only stored as seen would be lost in a crash.
-            self._by_alias(state.model, reading.deploy)
+            call = partial(self._by_alias, self._deploy, state.model, reading.deploy)
+            self._outside.answer(command, reading.deploy, call, _DEPLOYMENTS)
+        else:
+            self._outside.drop(command)  # Its rollout was found before its answer.
         if reading.state != state:
             now = self._world.clock.now()
             rollout_id = rollout.id if rollout else None
@@ -150,10 +154,9 @@ class Aliases:
             return True  # The version exists, or that is unknown. Writing the alias will show it.
         return True
 
-    def _by_alias(self, model: str, version: str) -> None:
-        assert self._deploy is not None
+    def _by_alias(self, deploy: DeployByAlias, model: str, version: str) -> None:
         try:
-            self._deploy(model, version)
+            deploy(model, version)
         except TemporaryError:
             raise
         except SerinusError as error:

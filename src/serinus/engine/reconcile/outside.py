@@ -50,6 +50,11 @@ class Outside:
             if asked == request:
                 return found[0]
 
+    def drop(self, key: str) -> None:
+        """Forgets a call, whether or not it was answered: nobody will ask for its answer."""
+        if key in self._requests:
+            self._forget(key)
+
     def _forget(self, key: str) -> None:
         del self._requests[key]
         self._jobs.forget(f"{key}/")
