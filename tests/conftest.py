@@ -9,6 +9,7 @@ import databases
 import object_stores
 import one_thread  # noqa: F401  it sets variables
 import pytest
+from deadline import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401  they are hooks
 
 from serinus.lib import files
 
