@@ -256,7 +256,6 @@ def test_progress_is_told_every_second(server: Any) -> None:
     go(Rows(2_300), server.url, on_progress=seen.append)
     assert 1 <= len(seen) <= 2
     assert all(0 < earlier.sent < later.sent <= 2_300 for earlier, later in pairwise(seen))
-    assert 500 < seen[0].sent < 1_500
 
 
 def test_fallbacks_are_counted_and_those_of_the_router_are_its_own(server: Any) -> None:

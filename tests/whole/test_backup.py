@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
+from waiting import free_port
 from whole_load import wait_until
 from whole_serinus import Serinus
 
@@ -35,16 +35,6 @@ def elsewhere() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def test_it_is_restored_elsewhere_and_gives_the_same_answers(
     serinus: Serinus, register: Callable[..., str], elsewhere: Path
 ) -> None:
@@ -59,7 +49,7 @@ def test_it_is_restored_elsewhere_and_gives_the_same_answers(
     home = Home(elsewhere / "home")
     restore(saved.path, home)
     assert build_environments(home, print) == []
-    addresses = up(home, Options(ports=dict(zip(("api", "envoy", "mlflow"), free_ports(3), strict=True))))
+    addresses = up(home, Options(ports={name: free_port() for name in ("api", "envoy", "mlflow")}))
     assert list(addresses.warnings) == []
     path, asked = f"/models/{MODEL}/invocations", {"dataframe_records": ROWS}
     with httpx.Client(base_url=addresses.envoy, timeout=20, trust_env=False) as callers:
