@@ -38,6 +38,8 @@ from serinus_runtime.model.compiled import Damaged, digest_of, read
 from serinus_runtime.trials import prove
 from serinus_runtime.values.payload import Table
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def data() -> pd.DataFrame:

@@ -37,6 +37,8 @@ from serinus_runtime.compiling.rows import edge_rows, most_splits
 from serinus_runtime.model.compiled import read
 from serinus_runtime.trials import prove
 
+pytestmark = pytest.mark.long
+
 NAMES = [*NUMBERS, "hour"]
 
 

@@ -26,6 +26,8 @@ from serinus_runtime.model.compiled import read
 from serinus_runtime.trials import prove
 from serinus_runtime.values.payload import Table
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def data() -> pd.DataFrame:

@@ -18,7 +18,7 @@ from descent import alive, descendants
 from pods import ALIKE, ROW, SOURCE, Answered, Caller, RunningPod, children, environment_of, hold, until
 from tritonclient.grpc import service_pb2
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.long]
 
 StartPod = Callable[..., RunningPod]
 

@@ -12,6 +12,8 @@ from lab import ADA, SPEC, Lab
 from serinus.core.evidence import ArmCounts, Totals, Traffic
 from serinus.core.rollout import Phase
 
+pytestmark = pytest.mark.long
+
 PLAIN = "model: fraud\nalerts: {budget: 25%}\ngates: {evaluation: evaluation.csv}\n"
 
 

@@ -20,6 +20,8 @@ from serinus.judge.baseline import HOURS, NO_ALERTS, NOTHING_BEFORE, TOO_FEW
 from serinus.judge.mixture import MULTIPLIERS
 from serinus.judge.watch import Cusum
 
+pytestmark = pytest.mark.long
+
 EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")
 HEALTHY: Mapping[str, float] = {"errors": 1e-4, "slow": 0.01, "alerts": 0.005}
 DAY, LOOK = 86_400, 10

@@ -14,6 +14,8 @@ from serinus.core.evidence import Streak, Totals, Watch
 from serinus.core.home import Home
 from serinus.predictions import DeltaPredictionLog
 
+pytestmark = pytest.mark.long
+
 RELEASE = "card-fraud-7-3f9a2c"
 OTHER = "card-fraud-8-aaaaaa"
 

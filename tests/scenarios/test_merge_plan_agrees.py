@@ -15,6 +15,8 @@ from serinus.core.rollout import Kind
 from serinus.resources import PlannedChange
 from serinus.wiring.merge_plan import plan
 
+pytestmark = pytest.mark.long
+
 FILE, LIVE = f"models/{MODEL}/model.yaml", f"live/{MODEL}.yaml"
 
 

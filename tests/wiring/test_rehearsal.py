@@ -19,6 +19,8 @@ from serinus.targets.local.supervisor.directories import make
 from serinus.targets.local.supervisor.launching import rehearse
 from serinus.targets.local.supervisor.settings import Settings
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

@@ -17,6 +17,8 @@ from serinus.backends.git.repository import Repository
 from serinus.core.errors import InvalidInput, Refused, Superseded, Unavailable
 from serinus.core.merged import MergedFile
 
+pytestmark = pytest.mark.long
+
 
 def git(path: Path, *arguments: str) -> str:
     """As a person at a terminal, with an identity of their own."""

@@ -31,6 +31,8 @@ from serinus.core.ports import Store
 from serinus.core.rollout import ModelState, Order, Phase
 from serinus.lib.postgres import Lock
 
+pytestmark = pytest.mark.long
+
 psycopg = pytest.importorskip("psycopg")
 
 MODELS = ("Zebra", "card-fraud", "älter")

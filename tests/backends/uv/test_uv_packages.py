@@ -17,6 +17,8 @@ from serinus.core.errors import InvalidInput, Unavailable, Unbuildable
 from serinus.core.ports import LockedPackage
 from serinus.lib import files
 
+pytestmark = pytest.mark.long
+
 MINOR = f"{sys.version_info.major}{sys.version_info.minor}"
 ENTRY_POINTS = {"scorer-1.0.dist-info/entry_points.txt": "[console_scripts]\nscore = scorer:main\n"}
 CODE = "NAMES = {'a', 'b', 'c'}\ndef main(x='a'):\n    return x in {'one', 'two', 'three', 'four'}\n"

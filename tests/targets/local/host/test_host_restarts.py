@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from callers import Callers
 
 from serinus.core.placement import PlacementState
@@ -18,6 +19,8 @@ from serinus.lib.processes import identity
 from serinus.targets.local.host.host import in_order
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
+
+pytestmark = pytest.mark.long
 
 
 def gone(pid):
