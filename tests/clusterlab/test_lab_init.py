@@ -55,7 +55,7 @@ def _run(lab: Place, table: tuple[Program, ...]) -> None:
         made.start()
     except LabError as error:
         made.fail(str(error))
-        return
+        signal.pause()  # Its programs are still its children when the fixture ends them.
     made.keep()
 
 
