@@ -56,6 +56,11 @@ def test_at_low_traffic_the_time_is_told_with_a_faster_choice(lab: Lab) -> None:
     assert first["metrics"]["errors"] <= first["requests"] == 5000
 
 
+def test_a_rate_of_thousands_is_written_out(lab: Lab) -> None:
+    busy(lab, 2_174.4)
+    assert deploy(lab, PLAIN).advice.estimate.startswith("At 2,174 requests/s the canary ")
+
+
 def test_an_estimate_is_what_the_canary_then_takes(lab: Lab) -> None:
     lab.per_second = 200
     lab.run(600)

@@ -59,6 +59,19 @@ def test_a_rate_that_has_changed_is_told_as_it_is_now(canary: Lab) -> None:
     assert told(canary).per_second == pytest.approx(20, rel=0.2)
 
 
+def test_a_rate_of_thousands_is_written_out(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.live("6")
+    lab.register("7")
+    lab.per_second = 40_000
+    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
+    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
+    lab.run(20)
+    found = told(lab)
+    assert found.per_second > 1_000
+    assert f"at {found.per_second:,.0f} requests/s to the canary" in found.text
+
+
 def test_where_no_request_arrives_that_is_what_is_told(canary: Lab) -> None:
     canary.per_second = 0
     canary.run(400)

@@ -61,6 +61,11 @@ def test_before_the_minimums_the_judge_continues_and_says_what_is_to_come(counts
     )
 
 
+def test_a_rate_of_thousands_is_written_out(counts) -> None:
+    seen = look(counts("v1", 9_500, slow=95, alerts=48), counts("v2", 500, slow=5, alerts=2), elapsed=0.2)
+    assert " at 2,500 requests/s) to clear errors" in seen.needs
+
+
 def test_after_the_minimums_what_is_not_shown_holds(counts) -> None:
     seen = look(counts("v1", 40_000, slow=400, alerts=200), counts("v2", 2_100, slow=21, alerts=10))
     assert seen.verdict is Verdict.HOLD

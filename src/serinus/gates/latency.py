@@ -56,7 +56,7 @@ def batching(alone_ms: float, batches: Mapping[int, Sequence[float]]) -> str:
     than one by one."""
     milliseconds = {rows: 1000 * median(seconds) for rows, seconds in batches.items()}
     rows, gain = max(((rows, alone_ms * rows / took) for rows, took in milliseconds.items()), key=lambda pair: pair[1])
-    times = ", ".join(f"{count} rows {took:.3g} ms" for count, took in {1: alone_ms, **milliseconds}.items())
+    times = ", ".join(_time(count, took) for count, took in {1: alone_ms, **milliseconds}.items())
     helps = gain >= _WORTH and alone_ms >= SLOW_MS
     advice = (
         "`serving.batch: {delay: 2ms}` would help where many requests arrive at once"
@@ -77,3 +77,8 @@ def timeout_needed(p99_ms: float) -> int:
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Returns a percentile by the nearest rank, which is a value that was observed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _time(rows: int, milliseconds: float) -> str:
+    took = f"{milliseconds:,.0f}" if milliseconds >= 1000 else f"{milliseconds:.3g}"
+    return f"{rows} row{'' if rows == 1 else 's'} {took} ms"

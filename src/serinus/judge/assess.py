@@ -229,7 +229,11 @@ def _needs(still_open: Mapping[str, int | None], now: StepEvidence, elapsed: flo
     for name, number in still_open.items():
         many = "more canary requests {}; how many cannot be estimated yet"
         if number is not None:
-            time = f" ({duration(number / rate)} at {rate:,.3g} requests/s)" if rate > 0.0 else ""
+            time = (
+                f" ({duration(number / rate)} at {f'{rate:,.0f}' if rate >= 1000.0 else f'{rate:.3g}'} requests/s)"
+                if rate > 0.0
+                else ""
+            )
             many = f"{about(number)} more canary requests{time} {{}}"
         names.setdefault(many, []).append(name)
     return [many.format(f"to clear {', '.join(those)}") for many, those in names.items()]

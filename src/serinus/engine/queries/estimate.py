@@ -14,7 +14,7 @@ from serinus.engine.queries.entities import OFTEN, entities_before, without_any
 from serinus.engine.queries.traffic import present
 from serinus.engine.world import World
 from serinus.judge.required import BASE_RATES, clean, required
-from serinus.judge.wording import about, duration
+from serinus.judge.wording import about, duration, figure
 from serinus.spec import load, planning
 from serinus.spec.checking import Lines, contradictions
 from serinus.spec.schema import ModelDeployment, Rare
@@ -249,9 +249,13 @@ def _rate(per_second: float) -> str:
     """Returns the rate as `1 request/s`, or for lower ones `30 requests/min` or `12 requests/h`."""
     for number, unit in ((per_second, "s"), (per_second * 60, "min")):
         if number >= 0.995:
-            return f"{number:,.3g} request{'' if f'{number:.3g}' == '1' else 's'}/{unit}"
-    number = per_second * 3600
-    return f"{number:,.3g} request{'' if f'{number:.3g}' == '1' else 's'}/h"
+            return _requests(number, unit)
+    return _requests(per_second * 3600, "h")
+
+
+def _requests(number: float, unit: str) -> str:
+    text = figure(number)
+    return f"{text} request{'' if text == '1' else 's'}/{unit}"
 
 
 def _time(seconds: float) -> str:

@@ -12,7 +12,7 @@ from serinus.core.evidence import ArmCounts
 from serinus.core.rollout import Phase, Rollout
 from serinus.engine.queries.traffic import ENOUGH, present
 from serinus.engine.world import World
-from serinus.judge.wording import duration
+from serinus.judge.wording import duration, figure
 from serinus.resources import MetricProgress, Progress
 
 RECENT_SECONDS = 360.0
@@ -135,7 +135,7 @@ def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime
         return "no traffic reaches this model" if seen.elapsed >= SILENT_SECONDS else ""
     if seen.of_canary == 0:
         return "no request reaches the canary" if seen.elapsed >= SILENT_SECONDS else ""
-    rate = f"at {seen.rate:,.3g} requests/s to the canary"
+    rate = f"at {figure(seen.rate)} requests/s to the canary"
     if seconds_left is None:
         return f"{rate}, it cannot be estimated yet how long the step takes"
     if seconds_left == 0.0:
