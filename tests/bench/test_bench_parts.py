@@ -15,12 +15,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import control, cpu, flame, instructions, openloop, outcomes, requests, results, ticks, wrk
+from bench import RESULTS, control, cpu, flame, instructions, openloop, outcomes, requests, results, ticks, wrk
 from bench.chart import Bar, bars
 from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
 from bench.processes import kind_of, pss_mb_by_kind
-from bench.report import goals_table, page, tables
+from bench.report import PAGE, goals_table, page, tables
 from bench.results import Results, Row, Sample
 from bench.soak import Account, growth
 
@@ -339,3 +339,9 @@ def test_the_instructions_of_a_request_are_what_more_requests_take_beyond_the_st
         "|---|---|---|",
         "| xgboost | 200,000 (+0.0%) | 206,000 (+3.0%) |",
     ]
+
+
+def test_the_published_page_is_what_the_results_and_the_words_make() -> None:
+    """Words that are written into the page alone are lost when it is written again."""
+    words = (RESULTS.parent / "performance.md").read_text()
+    assert PAGE.read_text() == page(results.load(RESULTS), words)

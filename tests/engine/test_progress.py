@@ -17,17 +17,22 @@ from serinus.engine.queries.progress import progress
 from serinus.resources import Progress
 
 
+def in_canary(directory: Path, per_second: int, seconds: float) -> Lab:
+    """In its first step, at 5%, for so many seconds."""
+    lab = Lab(directory)
+    lab.live("6")
+    lab.register("7")
+    lab.per_second = per_second
+    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
+    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
+    lab.run(seconds)
+    return lab
+
+
 @pytest.fixture
 def canary(tmp_path: Path) -> Lab:
     """In its first step, at 5% and 100 requests/s, for a minute."""
-    lab = Lab(tmp_path)
-    lab.live("6")
-    lab.register("7")
-    lab.per_second = 100
-    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
-    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
-    lab.run(60)
-    return lab
+    return in_canary(tmp_path, per_second=100, seconds=60)
 
 
 def told(lab: Lab) -> Progress:
@@ -60,14 +65,7 @@ def test_a_rate_that_has_changed_is_told_as_it_is_now(canary: Lab) -> None:
 
 
 def test_a_rate_of_thousands_is_written_out(tmp_path: Path) -> None:
-    lab = Lab(tmp_path)
-    lab.live("6")
-    lab.register("7")
-    lab.per_second = 40_000
-    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
-    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
-    lab.run(20)
-    found = told(lab)
+    found = told(in_canary(tmp_path, per_second=40_000, seconds=20))
     assert found.per_second > 1_000
     assert f"at {found.per_second:,.0f} requests/s to the canary" in found.text
 
