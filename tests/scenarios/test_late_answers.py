@@ -232,3 +232,28 @@ def test_why_a_call_failed_is_said_until_one_succeeds(outside: Outside, late: La
     late.answer()
     assert tried() == ["False"]
     assert tried() == ["True"]
+
+
+def test_a_dropped_call_is_made_again_and_its_failure_is_not_said_of_the_next_one(outside: Outside, late: Late) -> None:
+    made: list[str] = []
+
+    def ask(request: str) -> None:
+        def call() -> None:
+            made.append(request)
+            raise Unavailable(f"{request} is away")
+
+        outside.answer("key", request, call, "room")
+
+    late.delay = timedelta()
+    with pytest.raises(Pending):
+        ask("first")
+    late.answer()
+    with pytest.raises(Unavailable, match="first is away"):
+        ask("first")
+    with pytest.raises(Pending, match="first is away"):
+        ask("first")
+    outside.drop("key")
+    with pytest.raises(Pending) as pending:
+        ask("second")
+    assert str(pending.value) == ""
+    assert made == ["first", "first", "second"]

@@ -28,10 +28,10 @@ class Outside:
         """Key -> why the last call failed."""
 
     def answer(self, key: str, request: object, call: Callable[[], T], room: str) -> T:
-        """Returns the answer of `call`, which makes `request`, once. Raises Pending while there is none, and what the
-        call raises.
+        """Returns the answer to `request`, which `call` makes in a job. Each answer is returned once. Raises Pending
+        until the call has ended, and whatever the call raises.
 
-        An answer to an earlier, other request with this key is dropped.
+        The answer to an earlier request with this key is dropped if that request was another one.
         """
         while True:
             asked = self._requests.setdefault(key, request)
@@ -51,7 +51,8 @@ class Outside:
                 return found[0]
 
     def drop(self, key: str) -> None:
-        """Forgets a call, whether or not it was answered: nobody will ask for its answer."""
+        """Forgets a call, whether or not it was answered, and why one failed: nobody will ask for the answer."""
+        self._failed.pop(key, None)
         if key in self._requests:
             self._forget(key)
 
