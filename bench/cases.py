@@ -106,7 +106,7 @@ CASES: dict[str, Callable[[Plan, Results], None]] = {
     "cache": cache,
     "cache-uncompiled": cache_uncompiled,
     "batching": batching,
-    "deploy": lambda _, results: rollouts.deploy(results),
+    "deploy": lambda plan, results: rollouts.deploy(results, times=1 if plan.quick else 3),
     "switch": lambda plan, results: rollouts.switch(results, times=2 if plan.quick else 5),
     "evenness": lambda plan, results: evenness(results, models=10 if plan.quick else 50),
     "bulkhead": lambda _, results: bulkhead(results),
